@@ -1,0 +1,62 @@
+"""Retouch: bulk image edits through any OpenAI-compatible images/edits endpoint.
+
+    import pipeline
+
+    job = pipeline.load("jobs/catalog.yaml")
+    print(pipeline.plan(job).tasks)
+    summary = pipeline.run(job, limit=10)
+
+`load`, `plan`, `run`, `arun` and `results` are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import JobError, LockedError, Problem, RebuyError, RetouchError, StorageError
+from pipeline.version import __version__
+
+if TYPE_CHECKING:
+    from pipeline.manifest.job import Job
+    from pipeline.run.api import Result, arun, load, results, run
+    from pipeline.run.plan import Plan, plan
+    from pipeline.run.summary import Summary
+
+__all__ = [
+    "Job",
+    "JobError",
+    "LockedError",
+    "Plan",
+    "Problem",
+    "RebuyError",
+    "Result",
+    "RetouchError",
+    "StorageError",
+    "Summary",
+    "__version__",
+    "arun",
+    "load",
+    "plan",
+    "results",
+    "run",
+]
+
+_HOMES = {
+    "Job": "pipeline.manifest.job",
+    "Plan": "pipeline.run.plan",
+    "Result": "pipeline.run.api",
+    "Summary": "pipeline.run.summary",
+    "arun": "pipeline.run.api",
+    "load": "pipeline.run.api",
+    "plan": "pipeline.run.plan",
+    "results": "pipeline.run.api",
+    "run": "pipeline.run.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,63 @@
+"""The exceptions that a caller of Retouch can meet, and nothing else.
+
+RetouchError
+├── JobError        manifest, tables, names or flags are wrong; nothing was sent
+├── LockedError     another run holds the output folder
+├── StorageError    the disk or the ledger cannot be relied on
+└── RebuyError      more finished work would be bought again than `rerun.limit` allows
+
+Each module maps the exceptions of the libraries that it uses to these, `from exc`. Only
+`pipeline.cli` turns them into exit codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class RetouchError(Exception):
+    """Base of every error that Retouch raises on purpose; its text is written for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a job, in the user's terms.
+
+    `line` and `column` are 1-based; 0 where the place has none (a flag, a missing file).
+    `expected` says what would be right, and carries the nearest known name where there is one.
+    """
+
+    what: str
+    expected: str = ""
+    where: str = ""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.file and self.line:
+            place += f":{self.line}" + (f":{self.column}" if self.column else "")
+        head = "".join(f"{part}: " for part in (place, self.where) if part)
+        return f"{head}{self.what}" + (f"; {self.expected}" if self.expected else "")
+
+
+class JobError(RetouchError):
+    """Everything that is wrong with a job, found before the first request and reported together."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class LockedError(RetouchError):
+    """Another process holds the lock of the output folder."""
+
+
+class StorageError(RetouchError):
+    """The output folder, the ledger or the disk below them cannot be relied on."""
+
+
+class RebuyError(RetouchError):
+    """More finished tasks would be bought again than `rerun.limit` allows."""
