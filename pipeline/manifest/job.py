@@ -1,0 +1,50 @@
+"""A loaded job: the validated manifest with what its file and surroundings add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Problem
+from pipeline.manifest.models import Manifest
+from pipeline.manifest.place import Mark as Mark
+from pipeline.manifest.place import nearest
+
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a manifest describes, ready to be expanded.
+
+    `path` is the manifest's file as the user named it and `folder` the absolute folder that its relative paths
+    start from. `sha256` is over the manifest's bytes. `texts` maps a prompt's name to its template source, read from
+    `text` or `text_file`. `matrix` maps a prompt's name to its axes, each `{label: text}` in the manifest's order.
+    `marks` maps a dotted place such as `prompts[0].text` to where it stands.
+    """
+
+    manifest: Manifest
+    path: Path
+    folder: Path
+    sha256: str
+    base_url: str
+    texts: Mapping[str, str]
+    matrix: Mapping[str, Mapping[str, Mapping[str, str]]]
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Path:
+        """The absolute output folder."""
+        return self.folder / self.manifest.output.folder
+
+    def request_fields(self, prompt: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The named fields and the `extra_body` of a prompt's requests, the prompt's own overriding the job's."""
+        base, own = self.manifest.request, self.manifest.prompts[prompt].request
+        return base.sent_fields() | own.sent_fields(), base.extra_body | own.extra_body
+
+    def problem(self, where: str, what: str, expected: str = "") -> Problem:
+        """A problem at a dotted place of the manifest, with the line of the nearest place that has one."""
+        mark = nearest(self.marks, where)
+        return Problem(what, expected, where, str(self.path), mark.line, mark.column)
