@@ -1,0 +1,82 @@
+"""Decoding an image whole, to know that it is one.
+
+Contract:
+
+1. Bytes that yield a `Picture` decode to the last row: truncated data yields a `Refusal`.
+2. Only PNG, JPEG and WebP decoders ever see the bytes, chosen by the first bytes.
+3. No picture of more than `MAX_PIXELS` is decoded, whatever Pillow's own limit is set to.
+4. Safe in threads: no global of Pillow or of `warnings` is changed. Pillow's plugin classes are called directly, for
+   `Image.open` warns of large images in a way that only a process-wide filter can turn into an error.
+5. Hostile bytes raise nothing; running out of memory does, because it says nothing about the picture.
+
+An animation counts by its first frame, a JPEG with further pictures by its first one.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from pipeline.mime import FORMATS, HEAD, Format, Mime, mime_of
+
+MAX_PIXELS: Final = 100_000_000
+"""Largest picture that is decoded: 400 MB in memory. The largest that an endpoint makes has 8.3 megapixels."""
+
+_DECODERS: Final[dict[Mime, type[ImageFile]]] = {
+    "image/png": PngImageFile,
+    "image/jpeg": JpegImageFile,
+    "image/webp": WebPImageFile,
+}
+_PNG_END: Final = b"IEND\xaeB`\x82"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What decoding showed; `width` and `height` are the stored pixels, before any EXIF rotation."""
+
+    format: Format
+    width: int
+    height: int
+    alpha: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why bytes are not a usable picture, as the end of a sentence that begins with what they are."""
+
+    reason: str
+
+
+def decode(data: bytes) -> Picture | Refusal:
+    """Decode `data` to its last row.
+
+    Raises:
+        MemoryError: the picture may be good, but there is no room to decode it.
+    """
+    mime = mime_of(data[:HEAD])
+    if mime is None:
+        return Refusal("is not a png, jpeg or webp image")
+    # Pillow passes files whose pixels are complete but whose end is cut; other readers do not.
+    if mime == "image/png" and _PNG_END not in data:
+        return Refusal("is cut short: a png without its end")
+    try:
+        with _DECODERS[mime](io.BytesIO(data)) as image:
+            return _load(image, FORMATS[mime])
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise anything from KeyError to zlib.error at hostile bytes
+        return Refusal(f"does not decode as {FORMATS[mime]} ({str(error) or type(error).__name__})")
+
+
+def _load(image: ImageFile, format: Format) -> Picture | Refusal:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        return Refusal(f"declares {width}x{height} pixels, more than the {MAX_PIXELS} that are decoded")
+    image.load()
+    return Picture(format, width, height, image.has_transparency_data)

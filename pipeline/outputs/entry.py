@@ -1,0 +1,109 @@
+"""A name in an open folder: what it holds, and how it gets another name without overwriting anything."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+from typing import Final
+
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links (FAT, exFAT, some FUSE and SMB) answer to `link`."""
+
+_NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
+"""What opening a missing name, a symlink or a socket answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The name `name` in the folder that the descriptor `fd` is open on."""
+
+    fd: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a regular file holds: its length in bytes and its digest in hex."""
+
+    bytes: int
+    sha256: str
+
+
+def open_regular(entry: Entry) -> FileIO | None:
+    """The entry, open for reading; None where it is missing or no regular file.
+
+    Never follows a symlink and never blocks on a FIFO.
+
+    Raises:
+        OSError: it is there but cannot be opened, which must not be taken for "missing".
+    """
+    try:
+        fd = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=entry.fd)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return FileIO(fd)
+    os.close(fd)
+    return None
+
+
+def content_of(entry: Entry, size: int | None = None) -> Content | None:
+    """What the entry holds; None where it is missing, no regular file, or not `size` bytes long.
+
+    Raises:
+        OSError: it is there but cannot be read.
+    """
+    file = open_regular(entry)
+    if file is None:
+        return None
+    with file:
+        length = os.fstat(file.fileno()).st_size
+        if size is not None and length != size:
+            return None
+        return Content(length, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def give(source: Entry, target: Entry) -> None:
+    """Give a file a second name, by a hard link; an existing target is never overwritten.
+
+    Where hard links are not supported the file is renamed, after a look at the target.
+
+    Raises:
+        FileExistsError: the target's name is taken.
+        FileNotFoundError: the source is not there.
+        OSError: the kernel refused.
+    """
+    try:
+        os.link(source.name, target.name, src_dir_fd=source.fd, dst_dir_fd=target.fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _rename(source, target)
+
+
+def _rename(source: Entry, target: Entry) -> None:
+    if is_there(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target.name)
+    os.rename(source.name, target.name, src_dir_fd=source.fd, dst_dir_fd=target.fd)
+
+
+def is_there(entry: Entry) -> bool:
+    """Whether anything at all has this name, a dangling symlink included."""
+    try:
+        os.stat(entry.name, dir_fd=entry.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def unlink(entry: Entry) -> None:
+    """Take the name away, where it is still there."""
+    with suppress(FileNotFoundError):
+        os.unlink(entry.name, dir_fd=entry.fd)

@@ -1,0 +1,207 @@
+"""The output folder: every write of results goes through it.
+
+Contract:
+
+1. Every path is resolved below the folder's own descriptor, one name at a time, without following a symlink: no write
+   lands outside, even if someone swaps a folder for a symlink meanwhile. The folder itself may be a symlink.
+2. A folder that was removed, or replaced by another one, is noticed before the next write and never made again.
+3. `.retouch/` and what it holds is for the owner alone (0700).
+4. A published part is unlinked only after its final name is on the medium, so that a loss of power leaves at least one
+   of the two names. Accepted for it: up to `_WAITING` pictures have two names for a while, and a crash leaves parts
+   behind, which publishing again takes away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pipeline.durable import sync_folder
+from pipeline.errors import JobError, Problem, StorageError
+
+OWN: Final = ".retouch"
+PARTS: Final = f"{OWN}/parts"
+REPLACED: Final = f"{OWN}/replaced"
+UNUSABLE: Final = f"{OWN}/unusable"
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_WAITING: Final = 256
+"""Most unsynced folders or parts before a sync of its own; bounds memory and the size of `.retouch/parts`."""
+
+
+class BlockedError(StorageError):
+    """A file or a symlink stands where a path needs a folder."""
+
+
+@contextmanager
+def storage_errors(what: str) -> Iterator[None]:
+    """Turn any OSError into a StorageError that says what could not be done."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot {what}: {error.strerror or error}") from error
+
+
+class OutputFolder:
+    """The folder that results are stored in. Safe to use from several threads.
+
+    `dirty` names the folders, relative to `root`, whose names are not on the medium yet.
+
+    Raises:
+        JobError: something that is not a folder has its name.
+        StorageError: it cannot be made, opened or synced.
+    """
+
+    def __init__(self, root: Path, *, create: bool = True) -> None:
+        self.root = root
+        self.dirty: set[str] = set()
+        self._linked: list[str] = []
+        self._lock = threading.Lock()
+        self._fd = _open_root(root, create=create)
+        state = os.fstat(self._fd)
+        self._identity = (state.st_dev, state.st_ino)
+        if create:
+            try:
+                self._make_own()
+            except BaseException:
+                self.close()
+                raise
+
+    def _make_own(self) -> None:
+        for name in (PARTS, REPLACED, UNUSABLE):
+            with storage_errors(f"make {self.root / name}"), self.at(name, create=True):
+                pass
+        self.sync()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the descriptor; the object must not be used afterwards."""
+        os.close(self._fd)
+
+    def ensure(self) -> None:
+        """Make sure that the folder is still the one that was opened.
+
+        Raises:
+            StorageError: it was removed or replaced.
+        """
+        with storage_errors(f"find the output folder {self.root}, which was there when the run began"):
+            now = os.stat(self.root)
+        if (now.st_dev, now.st_ino) != self._identity:
+            raise StorageError(f"{self.root} is another folder than when the run began; put the first one back")
+
+    @contextmanager
+    def at(self, path: str, *, create: bool = False) -> Iterator[int]:
+        """A descriptor of the folder at `path`, relative to the root; "" is the root itself.
+
+        With `create`, missing folders are made and marked for the next sync.
+
+        Raises:
+            FileNotFoundError: without `create`, when a folder is missing.
+            StorageError: the path leaves the folder, leads through a symlink or a file, or the root is gone.
+            OSError: the kernel refused for another reason.
+        """
+        names = names_of(path)
+        self.ensure()
+        fd = os.dup(self._fd)
+        try:
+            for depth in range(1, len(names) + 1):
+                below = self._step(fd, names[:depth], create=create)
+                os.close(fd)
+                fd = below
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _step(self, fd: int, names: list[str], *, create: bool) -> int:
+        name = names[-1]
+        try:
+            if create:
+                self._make(fd, names)
+            return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            place = self.root.joinpath(*names)
+            raise BlockedError(f"{place} is a file or a symlink; expected a folder: move it out of the way") from error
+
+    def _make(self, fd: int, names: list[str]) -> None:
+        with suppress(FileExistsError):
+            os.mkdir(names[-1], 0o700 if names[0] == OWN else 0o777, dir_fd=fd)
+            self.mark("/".join(names[:-1]))
+
+    def mark(self, path: str, part: str | None = None) -> None:
+        """Remember that names in the folder at `path` changed, and a part that has its final name there.
+
+        The part is unlinked by the sync that brings the final name to the medium.
+        """
+        with self._lock:
+            self.dirty.add(path)
+            if part is not None:
+                self._linked.append(part)
+            full = len(self.dirty) >= _WAITING or len(self._linked) >= _WAITING
+        if full:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring every marked folder to the medium, then unlink the parts that have their final names.
+
+        Raises:
+            StorageError: a folder could not be synced; the parts stay.
+        """
+        with self._lock:
+            dirty, self.dirty = self.dirty, set()
+            linked, self._linked = self._linked, []
+        self.ensure()
+        with storage_errors(f"sync {self.root}"):
+            for path in sorted(dirty):
+                with suppress(FileNotFoundError):  # somebody removed it; its files are missing, not unsynced
+                    sync_folder(self.root / path)
+            if linked:
+                self._unlink_parts(linked)
+
+    def _unlink_parts(self, names: list[str]) -> None:
+        with self.at(PARTS) as fd:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=fd)
+
+
+def names_of(path: str) -> list[str]:
+    """The names of a relative path.
+
+    Raises:
+        StorageError: it is absolute or leaves the folder.
+    """
+    names = path.split("/") if path else []
+    if any(name in ("", ".", "..") or "\0" in name for name in names):
+        raise StorageError(f"{path!r} leaves the output folder; expected a relative path without '..'")
+    return names
+
+
+def _open_root(root: Path, *, create: bool) -> int:
+    try:
+        if create:
+            _make_root(root)
+        return os.open(root, _FOLDER)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise JobError([Problem(f"{root} is not a folder", "name a folder", "output.folder")]) from error
+    except OSError as error:
+        raise StorageError(f"cannot open the output folder {root}: {error.strerror}") from error
+
+
+def _make_root(root: Path) -> None:
+    missing = [path for path in (root, *root.parents) if not path.exists()]
+    root.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)

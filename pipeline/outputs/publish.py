@@ -1,0 +1,154 @@
+"""Publishing: a durable part gets its final name.
+
+Contract:
+
+1. A final name appears at once and complete; it is a second name of the part's bytes.
+2. A file that the ledger does not know is never touched: the result goes beside it, as `<stem>~<fingerprint[:8]>`.
+3. A file that the ledger knows makes way to `.retouch/replaced/<sha256>.<ext>`, named by what it holds now; it keeps
+   its old name until the new one is on the medium, and overwrites nothing there.
+4. Publishing twice changes nothing: a crash at any step is finished by calling it again.
+
+Accepted: where hard links are not supported, a file that appears between the look and the rename is overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+from pipeline.durable import sync_folder
+from pipeline.errors import StorageError
+from pipeline.mime import EXTENSIONS
+from pipeline.outputs.entry import Content, Entry, content_of, give, is_there, unlink
+from pipeline.outputs.folder import OWN, PARTS, REPLACED, BlockedError, OutputFolder, storage_errors
+
+_NAME_BYTES: Final = 255
+"""Longest file name, in bytes, of every file system in use."""
+
+
+def publish(
+    folder: OutputFolder, part: str, path: str, sha256: str, fingerprint: str, known: Callable[[str], bool]
+) -> str:
+    """Give a part its final name; the name that it got.
+
+    `path` is relative, with extension. The part's bytes must be those of `sha256`: just written, or found by them.
+    `known` says whether the file at a relative path is an earlier result that may make way; this result's own ledger
+    line must not count. The part itself is unlinked by the folder's next sync.
+
+    Raises:
+        StorageError: it cannot be published; the part stays.
+    """
+    if _is_own(path):
+        raise StorageError(f"{path!r} lies in {OWN}/, which is for bookkeeping; expected another output path")
+    for name in (path, beside(path, fingerprint)):
+        with storage_errors(f"publish {folder.root / name}"):
+            if _place(folder, part, name, sha256, known):
+                return name
+    raise StorageError(f"cannot publish {folder.root / path}: its part {part} is gone, or all its names are taken")
+
+
+def _is_own(path: str) -> bool:
+    """Whether a path leads into `.retouch/`, on file systems that ignore case too."""
+    return path.split("/", 1)[0].casefold() == OWN
+
+
+def beside(path: str, fingerprint: str) -> str:
+    """The name that a result gets when a foreign file has its own."""
+    pure = PurePosixPath(path)
+    tail = f"~{fingerprint[:8]}{pure.suffix}"
+    stem = pure.stem.encode()[: _NAME_BYTES - len(tail.encode())].decode(errors="ignore")
+    return str(pure.with_name(stem + tail))
+
+
+def _place(folder: OutputFolder, part: str, path: str, sha256: str, known: Callable[[str], bool]) -> bool:
+    parent, _, leaf = path.rpartition("/")
+    with folder.at(PARTS) as parts, folder.at(parent, create=True) as home:
+        source, target = Entry(parts, part), Entry(home, leaf)
+        placed = _link(source, target, sha256)
+        if placed is None and known(path):
+            _make_way(folder, target)
+            placed = _link(source, target, sha256)
+    if not placed:
+        return False
+    folder.mark(parent, part)
+    return True
+
+
+def _link(source: Entry, target: Entry, sha256: str) -> bool | None:
+    """Whether the target holds the bytes now; None where another file has its name."""
+    try:
+        give(source, target)
+    except (FileExistsError, FileNotFoundError) as error:
+        there = content_of(target)
+        if there is not None and there.sha256 == sha256:
+            return True
+        return None if isinstance(error, FileExistsError) else False
+    return True
+
+
+def _make_way(folder: OutputFolder, entry: Entry, size: int | None = None) -> bool:
+    """Move a regular file (of that size) to `.retouch/replaced/`; whether there was one."""
+    there = content_of(entry, size)
+    if there is None:
+        return False
+    with folder.at(REPLACED) as replaced:
+        kept = Entry(replaced, there.sha256 + PurePosixPath(entry.name).suffix)
+        try:
+            give(entry, kept)
+        except FileExistsError:
+            _expect(kept, there, folder)
+    sync_folder(folder.root / REPLACED)
+    unlink(entry)
+    return True
+
+
+def _expect(kept: Entry, content: Content, folder: OutputFolder) -> None:
+    if content_of(kept, content.bytes) != content:
+        place = folder.root / REPLACED / kept.name
+        raise StorageError(f"{place} does not hold what its name says; move it away to keep both")
+
+
+def retire(folder: OutputFolder, path: str, size: int) -> bool:
+    """Move an older result of the same task, under another name, to `.retouch/replaced/`; whether it was moved.
+
+    A file of another size than the ledger's was changed by someone: it stays.
+
+    Raises:
+        StorageError: it cannot be moved.
+    """
+    parent, _, leaf = path.rpartition("/")
+    with storage_errors(f"move {folder.root / path} to {REPLACED}"):
+        try:
+            with folder.at(parent) as home:
+                moved = _make_way(folder, Entry(home, leaf), size)
+        except FileNotFoundError:
+            return False
+    if moved:
+        folder.mark(parent)
+    return moved
+
+
+def taken(folder: OutputFolder, paths: Sequence[str], known: Callable[[str], bool]) -> str | None:
+    """The first foreign file that has one of the final names, as a relative path; None where all are free.
+
+    `paths` are without extension, for the result's format is not known yet: each is looked for with all of them.
+    A file or a symlink that stands where a path needs a folder counts too.
+
+    Raises:
+        StorageError: a folder cannot be read, or the output folder is gone.
+    """
+    for path in paths:
+        parent, _, leaf = path.rpartition("/")
+        with storage_errors(f"look at {folder.root / path}"):
+            try:
+                with folder.at(parent) as home:
+                    for extension in EXTENSIONS.values():
+                        name = f"{path}.{extension}"
+                        if is_there(Entry(home, f"{leaf}.{extension}")) and not known(name):
+                            return name
+            except FileNotFoundError:
+                continue
+            except BlockedError:
+                return parent
+    return None

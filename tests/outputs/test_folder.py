@@ -1,0 +1,139 @@
+"""Every write lands inside the output folder that was opened, or nowhere."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import JobError, StorageError
+from pipeline.outputs import folder as folder_module
+from pipeline.outputs.folder import PARTS, REPLACED, UNUSABLE, BlockedError, OutputFolder
+
+
+def test_the_own_folders_are_made_for_the_owner_alone(folder: OutputFolder) -> None:
+    for name in (PARTS, REPLACED, UNUSABLE):
+        assert stat.S_IMODE((folder.root / name).stat().st_mode) == 0o700
+
+
+def test_opening_twice_changes_nothing(folder: OutputFolder) -> None:
+    (folder.root / PARTS / "kept").write_bytes(b"x")
+    with OutputFolder(folder.root) as again:
+        assert (again.root / PARTS / "kept").read_bytes() == b"x"
+
+
+def test_without_create_nothing_is_made(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with OutputFolder(tmp_path / "out", create=False):
+        assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(StorageError):
+        OutputFolder(tmp_path / "missing", create=False)
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_an_output_folder_that_is_a_file_is_the_jobs_error(tmp_path: Path, create: bool) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(JobError, match="is not a folder"):
+        OutputFolder(tmp_path / "out", create=create)
+
+
+def test_an_output_folder_below_a_file_is_the_jobs_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(JobError, match="is not a folder"):
+        OutputFolder(tmp_path / "file" / "out")
+
+
+def test_the_output_folder_itself_may_be_a_symlink(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    with OutputFolder(tmp_path / "out") as opened, opened.at("a/b", create=True):
+        assert (tmp_path / "disk" / "a" / "b").is_dir()
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc", "a//b", ".", "a/./b", "a\0b"])
+def test_a_path_that_leaves_the_folder_is_refused(folder: OutputFolder, path: str) -> None:
+    with pytest.raises(StorageError, match="leaves the output folder"), folder.at(path, create=True):
+        pass
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_symlink_on_the_way_is_refused_wherever_it_leads(folder: OutputFolder, tmp_path: Path, inside: bool) -> None:
+    target = (folder.root if inside else tmp_path) / "elsewhere"
+    target.mkdir()
+    (folder.root / "shoes").symlink_to(target)
+    with pytest.raises(BlockedError, match="shoes"), folder.at("shoes/white", create=True):
+        pass
+    assert list(target.iterdir()) == []
+
+
+def test_own_folder_behind_a_symlink_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "out" / ".retouch").symlink_to(tmp_path / "outside")
+    with pytest.raises(StorageError, match="symlink"):
+        OutputFolder(tmp_path / "out")
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_folder_swapped_for_a_symlink_after_it_was_opened_receives_no_write(
+    folder: OutputFolder, tmp_path: Path
+) -> None:
+    with folder.at("shoes", create=True) as fd:
+        (folder.root / "shoes").rename(folder.root / "old")
+        (folder.root / "shoes").symlink_to(tmp_path)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    assert (folder.root / "old" / "file").exists()
+    assert not (tmp_path / "file").exists()
+
+
+def test_an_output_folder_removed_during_the_run_is_never_made_again(folder: OutputFolder, tmp_path: Path) -> None:
+    folder.root.rename(tmp_path / "moved")
+    with pytest.raises(StorageError, match="which was there when the run began"), folder.at("a", create=True):
+        pass
+    with pytest.raises(StorageError):
+        folder.sync()
+    assert not folder.root.exists()
+
+
+def test_an_output_folder_replaced_during_the_run_is_refused(folder: OutputFolder, tmp_path: Path) -> None:
+    folder.root.rename(tmp_path / "moved")
+    folder.root.mkdir()
+    with pytest.raises(StorageError, match="another folder"), folder.at("a", create=True):
+        pass
+    assert list(folder.root.iterdir()) == []
+
+
+def test_new_folders_and_their_parents_are_synced_once(folder: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(folder_module, "sync_folder", synced.append)
+    with folder.at("a/b", create=True):
+        folder.mark("a/b")
+    folder.sync()
+    folder.sync()
+    assert synced == [folder.root, folder.root / "a", folder.root / "a/b"]
+
+
+def test_a_folder_that_somebody_removed_does_not_fail_the_sync(folder: OutputFolder) -> None:
+    folder.mark("gone")
+    folder.sync()
+
+
+def test_a_failed_folder_sync_keeps_the_parts(folder: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    part = folder.root / PARTS / "a.part"
+    part.write_bytes(b"x")
+    folder.mark("", "a.part")
+    monkeypatch.setattr(folder_module, "sync_folder", fail)
+    with pytest.raises(StorageError, match="Input/output"):
+        folder.sync()
+    assert part.exists()
+
+
+def test_marks_do_not_pile_up(folder: OutputFolder) -> None:
+    for number in range(1000):
+        folder.mark(f"missing/{number}")
+    assert len(folder.dirty) < 256
