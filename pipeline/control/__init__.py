@@ -1,0 +1,1 @@
+"""What lets an attempt through: pure rules for retrying, pausing, stopping and capping."""
