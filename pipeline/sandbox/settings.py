@@ -1,0 +1,35 @@
+"""How a sandbox behaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.sandbox.faults import Faults
+from pipeline.sandbox.latency import Latency
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The settings of one endpoint; the defaults answer quickly and without faults.
+
+    `key` None takes any bearer token, but demands one. `requests_per_minute` limits with 429 and sends
+    x-ratelimit headers; `burst` is how many may come at once (default: a minute's). Above `capacity`
+    requests in flight 503 is answered. `keep_log` keeps each request in the bill, which then grows;
+    `bill_file` takes a durable JSON line for each billed request. `plain` answers with one-coloured
+    pictures, for many requests in short time. `redirect_to` is where the fault `redirect` points.
+    `threads` is how many uploads or pictures are worked on at once.
+    """
+
+    key: str | None = None
+    latency: Latency = field(default_factory=Latency)
+    faults: Faults = field(default_factory=Faults)
+    seed: int = 0
+    requests_per_minute: float | None = None
+    burst: float | None = None
+    capacity: int | None = None
+    keep_log: bool = False
+    bill_file: Path | None = None
+    plain: bool = False
+    redirect_to: str = "http://elsewhere.invalid/v1/images/edits"
+    threads: int = 2
