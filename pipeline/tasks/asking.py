@@ -1,0 +1,156 @@
+"""One prompt asked of one image set: makes the tasks of an item, one at a time.
+
+1. What does not depend on the item is rendered once for each variant and shared by all tasks, never copied.
+2. A task's request is complete here: exactly the text fields to send, and the paths of all files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from pipeline.tasks.compiled import OF_REPEAT, OF_VARIANT, Asked, Source
+from pipeline.tasks.identity import Labels, item_id, seed, task_suffix
+from pipeline.tasks.listing import MOST_IMAGES, file_parts
+from pipeline.tasks.matrix import longest_variant_text, texts, variant_count, variant_text, variants
+from pipeline.tasks.naming import Naming
+from pipeline.tasks.task import Input, Item, Role, Task
+from pipeline.tasks.templates import OF_ITEM, Named, Template
+
+LONGEST_PROMPT = 32_000
+"""Characters, as the endpoint's reference says."""
+_KEPT = 4096
+"""How many rendered variants are kept; further ones are rendered whenever they are needed."""
+
+T = TypeVar("T")
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The files that a task sends, and its item, unusable where they are too many."""
+
+    item: Item
+    inputs: tuple[Input, ...]
+
+
+class Ask:
+    """A prompt's requests for the items of one set, whose paths start from the absolute `folder`."""
+
+    def __init__(self, folder: str, source: Source, asked: Asked, naming: Naming) -> None:
+        self.asked = asked
+        self._folder = folder
+        self._naming = naming
+        self._mask = asked.mask or source.mask
+        self._references = (*source.references, *asked.references)
+        files = (*self._references, *((self._mask,) if self._mask else ()))
+        parts = [asked.text.uses, *(value.uses for value in asked.extra.values()), *(each.uses for each in files)]
+        self.of_item = any(uses & OF_ITEM for uses in parts)
+        self.of_both = any(uses & OF_ITEM and uses & OF_VARIANT for uses in parts)
+        self._uses = naming.template.uses.union(*parts)
+        fields = asked.text.uses.union(*(value.uses for value in asked.extra.values()))
+        self._fields = _Memo(fields, self._render_fields)
+        self._sending = _Memo(frozenset({"key"}).union(*(each.uses for each in files)), self._render_sending)
+
+    @property
+    def count(self) -> int:
+        """How many tasks an item has."""
+        return variant_count(self.asked.axes) * self.asked.repeat
+
+    def tasks(self, item: Item, wanted: Callable[[str], bool] | None = None) -> Iterator[Task]:
+        """The item's tasks whose id is wanted. Raises FaultError for what cannot be rendered or named."""
+        start, shared = item_id(item.set, item.key), self._item_values(item)
+        for variant in variants(self.asked.axes):
+            for repeat in range(1, self.asked.repeat + 1):
+                task = start + task_suffix(self.asked.name, variant, repeat)
+                if wanted is None or wanted(task):
+                    yield self._task(task, item, shared, variant, repeat)
+
+    def ids(self, item: Item) -> Iterator[str]:
+        """The ids of the item's tasks; renders nothing."""
+        start = item_id(item.set, item.key)
+        for variant in variants(self.asked.axes):
+            for repeat in range(1, self.asked.repeat + 1):
+                yield start + task_suffix(self.asked.name, variant, repeat)
+
+    def check_longest(self, item: Item) -> None:
+        """Judges the item's longest output paths, for a naming that differs between variants in length alone.
+
+        Raises FaultError.
+        """
+        longest = longest_variant_text(self.asked.axes, self.asked.repeat)
+        named = {"set": item.set, "key": item.key, "prompt": self.asked.name, "variant": longest}
+        self._naming.paths(named, self.asked.images)
+
+    def _task(self, task: str, item: Item, shared: Values, variant: Labels, repeat: int) -> Task:
+        values = dict(shared)
+        values["variant"] = variant_text(variant, repeat)
+        if "matrix" in self._uses:
+            values["matrix"] = Named("axis", texts(self.asked.axes, variant))
+        if "seed" in self._uses:
+            values["seed"] = seed(task)
+        sending = self._sending.get(item, variant, repeat, values)
+        fields = self._fields.get(item, variant, repeat, values)
+        paths = self._naming.paths(values, self.asked.images)
+        return Task(task, sending.item, self.asked.name, variant, repeat, fields, sending.inputs, paths)
+
+    def _item_values(self, item: Item) -> dict[str, Any]:
+        values: dict[str, Any] = {"set": item.set, "key": item.key, "prompt": self.asked.name}
+        if "file" in self._uses:
+            values["file"] = file_parts(self._folder, item.images[0] if item.images else "")
+        if item.row is not None:
+            values["row"] = Named("column", item.row)
+        return values
+
+    def _render_fields(self, _item: Item, values: Values) -> Mapping[str, Any]:
+        template = self.asked.text
+        text = template.render(values)
+        if not text.strip():
+            raise template.fault("the prompt is empty", "expected text")
+        if len(text) > LONGEST_PROMPT:
+            raise template.fault(f"the prompt has {len(text):,} characters", f"expected at most {LONGEST_PROMPT:,}")
+        extra = {name: value.render(values) for name, value in self.asked.extra.items()}
+        return {**self.asked.fields, **extra, "prompt": text}
+
+    def _render_sending(self, item: Item, values: Values) -> Sending:
+        images = [Input("item", path) for path in item.images]
+        for template in self._references:
+            images += self._input("reference", template, values)
+        if len(images) > MOST_IMAGES and item.problem is None:
+            problem = f"{len(images)} images with its references, where a request takes at most {MOST_IMAGES}"
+            item = replace(item, problem=problem)
+        mask = self._input("mask", self._mask, values) if self._mask else ()
+        return Sending(item, (*images, *mask))
+
+    def _input(self, role: Role, template: Template, values: Values) -> tuple[Input, ...]:
+        """The file that a template names; none where it gives nothing, as for a row without a mask."""
+        path = template.render(values).strip()
+        if "\0" in path:
+            raise template.fault("the path holds a NUL", "expected a file's path")
+        return (Input(role, os.path.join(self._folder, path)),) if path else ()
+
+
+class _Memo(Generic[T]):
+    """Makes a thing once for each item, variant and repeat, as far as the fields that it uses differ between them."""
+
+    def __init__(self, uses: frozenset[str], make: Callable[[Item, Values], T]) -> None:
+        self._of_item = bool(uses & OF_ITEM)
+        self._of_variant = bool(uses & OF_VARIANT)
+        self._of_repeat = bool(uses & OF_REPEAT)
+        self._make = make
+        self._item: Item | None = None
+        self._kept: dict[tuple[Labels, int], T] = {}
+
+    def get(self, item: Item, variant: Labels, repeat: int, values: Values) -> T:
+        if self._of_item and item is not self._item:
+            self._kept.clear()
+            self._item = item
+        spot = (variant if self._of_variant else (), repeat if self._of_repeat else 1)
+        made = self._kept.get(spot)
+        if made is None:
+            made = self._make(item, values)
+            if len(self._kept) < _KEPT:
+                self._kept[spot] = made
+        return made

@@ -1,0 +1,173 @@
+"""The input cache: digests remembered from run to run, so that unchanged files are not read again.
+
+Contract:
+
+1. It can be lost, damaged, locked or unwritable at any time: the file is hashed then, and nothing else happens.
+2. It never vouches for a file that could have changed after its reading without a change of its times, as git's index
+   does not (https://git-scm.com/docs/racy-git).
+3. Memory stays flat: all but the newest entries are in the file only.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pipeline.mime import Mime
+from pipeline.tasks.inputs import InputFile, Known, Unusable, inspect, refusal, stamp
+
+_RACY_NS: Final = 2_000_000_000
+"""Coarsest tick of the time stamps of file systems in use (FAT)."""
+
+_PENDING: Final = 512
+"""Entries that are saved together."""
+
+_PENDING_MOST: Final = 16_384
+"""Entries in memory above which a file that cannot be written is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    stamp: str
+    sha256: bytes
+    mime: Mime
+
+
+class InputCache:
+    """Remembers digests from run to run in an SQLite file, so that memory stays flat. Safe to use from several threads.
+
+    `path` None remembers nothing. `now_ns` is the wall clock that file times are compared with.
+    """
+
+    def __init__(self, path: Path | None, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._path = path
+        self._now_ns = now_ns
+        self._lock = threading.Lock()
+        self._pending: dict[str, _Entry] = {}
+        self._db = _connect(path) if path is not None else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def inspect(self, path: str, *, known: Known | None = None) -> InputFile | Unusable:
+        """As `inspect`, without opening a file whose size, times and inode are those of its last reading.
+
+        Raises:
+            OSError: as `inspect`.
+        """
+        try:
+            state = os.stat(path)
+        except (OSError, ValueError) as error:
+            return refusal(path, error)
+        now = self._now_ns()
+        entry = self._get(path)
+        if entry is not None and entry.stamp == stamp(state):
+            return InputFile(path, entry.sha256.hex(), state.st_size, state.st_mtime_ns, entry.mime)
+        found = inspect(path, known=known)
+        if isinstance(found, InputFile) and _is_old(state, now):
+            self._put(path, _Entry(stamp(state), bytes.fromhex(found.sha256), found.mime))
+        return found
+
+    def close(self) -> None:
+        """Save what is new, as far as that is possible, and close the file."""
+        with self._lock:
+            self._save()
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _get(self, path: str) -> _Entry | None:
+        with self._lock:
+            if self._db is None or path in self._pending:
+                return self._pending.get(path)
+            try:
+                row = self._db.execute(
+                    "SELECT stamp, sha256, mime FROM input1 WHERE path = ?", (_key(path),)
+                ).fetchone()
+                return None if row is None else _Entry(*row)
+            except sqlite3.Error as error:
+                self._give_up(error)
+                return None
+
+    def _put(self, path: str, entry: _Entry) -> None:
+        with self._lock:
+            if self._db is None:
+                return
+            self._pending[path] = entry
+            if len(self._pending) % _PENDING == 0:
+                self._save()
+
+    def _save(self) -> None:
+        if self._db is None or not self._pending:
+            return
+        rows = [(_key(path), entry.stamp, entry.sha256, entry.mime) for path, entry in self._pending.items()]
+        try:
+            with self._db:
+                self._db.executemany("INSERT OR REPLACE INTO input1 VALUES (?, ?, ?, ?)", rows)
+            self._pending.clear()
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _give_up(self, error: sqlite3.Error) -> None:
+        """Another shard's lock passes; anything else ends the use of the file, and damage its life."""
+        if isinstance(error, sqlite3.OperationalError) and len(self._pending) < _PENDING_MOST:
+            return
+        assert self._db is not None
+        assert self._path is not None
+        self._db.close()
+        self._db = None
+        self._pending.clear()
+        if not isinstance(error, sqlite3.OperationalError):
+            _remove(self._path)
+
+
+def _is_old(state: os.stat_result, now_ns: int) -> bool:
+    """Whether any change after `now_ns`, when the reading began, gives the file a stat other than `state`."""
+    return max(state.st_mtime_ns, state.st_ctime_ns) < now_ns - _RACY_NS
+
+
+def _key(path: str) -> bytes:
+    return os.fsencode(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection | None:
+    try:
+        return _open(path)
+    except sqlite3.OperationalError:
+        return None
+    except sqlite3.Error:
+        _remove(path)
+    with suppress(sqlite3.Error):
+        return _open(path)
+    return None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    if path.is_symlink():  # SQLite would follow it and write elsewhere
+        raise sqlite3.OperationalError(f"{path} is a symlink")
+    db = sqlite3.connect(path, timeout=0, check_same_thread=False)
+    try:
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS input1"
+            " (path BLOB PRIMARY KEY, stamp TEXT NOT NULL, sha256 BLOB NOT NULL, mime TEXT NOT NULL) WITHOUT ROWID"
+        )
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()

@@ -1,0 +1,186 @@
+"""The pass over all items before the first request: every text is rendered, every name judged, every key compared.
+
+Nothing is held but 16 bytes for each key, and for each output where the template itself does not keep outputs apart.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+from pipeline.errors import Problem
+from pipeline.manifest.job import Job
+from pipeline.tasks.asking import Ask
+from pipeline.tasks.faults import FaultError, Findings
+from pipeline.tasks.listing import Listing
+from pipeline.tasks.naming import Naming, composed, key_fault, name_digest, statically_unique
+from pipeline.tasks.task import Item, Task
+from pipeline.tasks.templates import Template
+
+T = TypeVar("T")
+_PAIRS = 20
+
+
+class Twins(Generic[T]):
+    """Finds names that a file system may take for one; remembers the first of a pair only by its digest.
+
+    `later` holds the second of each pair, of the first few pairs.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+        self.later: dict[bytes, T] = {}
+
+    def add(self, name: str, bearer: T) -> None:
+        """Take in a name and what bears it."""
+        digest = name_digest(name)
+        if digest in self._seen and len(self.later) < _PAIRS:
+            self.later.setdefault(digest, bearer)
+        self._seen.add(digest)
+
+
+def check_set(job: Job, listing: Listing, asks: Sequence[Ask], names: Twins[str] | None, findings: Findings) -> int:
+    """Judges a set's items and their tasks, and counts the items; `names` collects the outputs' if they can clash."""
+    check = _SetCheck(job, listing, asks, names, findings)
+    count = 0
+    for item in listing.items(check.report):
+        check.item(item, first=count == 0)
+        count += 1
+    check.keys_of_twins()
+    if not count and not listing.waiting and not listing.source.set.allow_empty and not check.reported:
+        check.report(_empty(job, listing))
+    return count
+
+
+def check_names(job: Job, names: Twins[str], tasks: Iterable[Task], findings: Findings) -> None:
+    """Reports outputs of one name, with both tasks; goes through the tasks again to find the first of each pair."""
+    later = dict(names.later)
+    for task in tasks if later else ():
+        for path in task.paths:
+            other = later.pop(name_digest(path), None)
+            if other is not None:
+                what = f"the tasks {task.id} and {other} would both make {path}"
+                if task.id == other:
+                    what = f"the images of the task {other} would all be {path}"
+                findings.add(job.problem("output.path", what, "expected a template that tells them apart"))
+        if not later:
+            return
+
+
+def check_surroundings(job: Job) -> Iterator[Problem]:
+    """File names that would be read otherwise than as UTF-8, and an output folder that is none or lies in a file."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        yield Problem(f"the locale reads file names as {encoding}", "set LC_ALL=C.UTF-8 or PYTHONUTF8=1", "environment")
+    for path in (job.output, *job.output.parents):
+        if os.path.lexists(path):
+            if not os.path.isdir(path):
+                yield job.problem("output.folder", f"{path} is not a folder", "expected a folder, or a free name")
+            return
+
+
+def names_can_clash(job: Job, naming: Naming, asks: Sequence[Ask]) -> bool:
+    """Whether the template alone does not keep the outputs of different tasks apart."""
+    sets = [each.name for each in job.manifest.image_sets]
+    prompts = [each.name for each in job.manifest.prompts]
+    axes = [list(labels) for ask in asks for labels in ask.asked.axes.values()]
+    needed = {
+        "key": True,
+        "set": len(sets) > 1,
+        "prompt": len(prompts) > 1,
+        "variant": any(ask.count > 1 for ask in asks),
+        "index": any(ask.asked.images > 1 for ask in asks),
+    }
+    fields = [name for name, is_needed in needed.items() if is_needed]
+    return not statically_unique(naming.template.source, fields, [sets, prompts, *axes])
+
+
+def check_constant(job: Job, templates: Iterable[Template], report: Callable[[Problem], None]) -> None:
+    """Reports references and masks that are the same for all tasks and are not there."""
+    for template in templates:
+        if template.uses:
+            continue
+        path = template.render({}).strip()
+        if path and not os.path.exists(job.folder / path):
+            report(job.problem(template.where, f"there is no file {path!r}", "expected an image's path"))
+
+
+class _SetCheck:
+    def __init__(
+        self, job: Job, listing: Listing, asks: Sequence[Ask], names: Twins[str] | None, findings: Findings
+    ) -> None:
+        self.job, self.listing, self.asks, self.names, self.findings = job, listing, asks, names, findings
+        self.keys = Twins[Item]()
+        self.reported = False
+        self._key_place = f"{listing.source.where}.key"
+        self._is_output = lru_cache(maxsize=1024)(_inside(os.path.realpath(job.output)))
+
+    def report(self, problem: Problem) -> None:
+        self.reported = True
+        self.findings.add(problem, self.listing.source.set.name)
+
+    def item(self, item: Item, first: bool) -> None:
+        if wrong := key_fault(item.key):
+            hint = "expected {{ … | trim }}" if "space" in wrong else "expected a name for the item"
+            self.report(self.listing.problem(item, FaultError(wrong, hint, self._key_place)))
+            return
+        self.keys.add(item.key, item)
+        if any(self._is_output(os.path.dirname(path)) for path in item.images):
+            what = f"{item.images[0]} lies in the output folder"
+            self.report(self.job.problem(f"{self.listing.source.where}.images", what, "expected inputs elsewhere"))
+        for ask in self.asks:
+            try:
+                self._tasks(ask, item, first)
+            except FaultError as fault:
+                self.report(self._placed(item, fault))
+
+    def _tasks(self, ask: Ask, item: Item, first: bool) -> None:
+        """Renders what can differ: all tasks of the first item, one of each further, or all."""
+        if self.names is None:
+            ask.check_longest(item)
+            if not (first or ask.of_item):
+                return
+        for task in ask.tasks(item):
+            if self.names is not None:
+                for path in task.paths:
+                    self.names.add(path, task.id)
+            elif not first and not ask.of_both:
+                return
+
+    def keys_of_twins(self) -> None:
+        """Reports keys that are equal, with both their places."""
+        later = dict(self.keys.later)
+        for item in self.listing.items(lambda _: None) if later else ():
+            other = later.pop(name_digest(item.key), None)
+            if other is not None:
+                what = f"{_whose(other)} has the key {other.key!r}, and {_whose(item)} has {item.key!r}"
+                fault = FaultError(
+                    what, "expected keys that differ in more than case", f"{self.listing.source.where}.key"
+                )
+                self.report(self.listing.problem(other, fault))
+
+    def _placed(self, item: Item, fault: FaultError) -> Problem:
+        if fault.general:
+            return self.job.problem(fault.where, fault.what, fault.expected)
+        return self.listing.problem(item, fault)
+
+
+def _whose(item: Item) -> str:
+    return f"line {item.line}" if item.line else item.images[0]
+
+
+def _inside(folder: str) -> Callable[[str], bool]:
+    return lambda path: f"{os.path.realpath(path)}/".startswith(f"{folder}/")
+
+
+def _empty(job: Job, listing: Listing) -> Problem:
+    own, where = listing.source.set, listing.source.where
+    if own.table is not None:
+        return job.problem(f"{where}.table", "the table has no rows", "expected items, or `allow_empty: true`")
+    patterns = [own.images] if isinstance(own.images, str) else own.images or []
+    folder = next((pattern for pattern in patterns if os.path.isdir(job.folder / pattern)), None)
+    hint = f"; {folder} is a folder, its images are {composed(folder)}/**/*.{{jpg,png}}" if folder else ""
+    return job.problem(f"{where}.images", "no file matches", f"expected items, or `allow_empty: true`{hint}")

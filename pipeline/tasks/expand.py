@@ -1,0 +1,171 @@
+"""Job → lazy iterator of tasks: everything is checked once, then tasks are made whenever they are asked for.
+
+1. `prepare` finds whatever is wrong with sets, tables, templates and names, and reports it together.
+2. `Prepared.tasks` gives the same tasks with the same ids, names and order each time, and holds none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.errors import JobError, Problem
+from pipeline.manifest.job import Job
+from pipeline.tasks.asking import Ask
+from pipeline.tasks.check import Twins, check_constant, check_names, check_set, check_surroundings, names_can_clash
+from pipeline.tasks.compiled import Asked, Compiler, Report, Source
+from pipeline.tasks.faults import FaultError, Findings
+from pipeline.tasks.identity import item_digest
+from pipeline.tasks.listing import FileListing, FolderListing, Listing, TableListing, table_of
+from pipeline.tasks.naming import Naming
+from pipeline.tasks.select import EVERYTHING, Selection, sampled
+from pipeline.tasks.sources import Shelves, find_files, ripe
+from pipeline.tasks.tables import version_of
+from pipeline.tasks.task import Item, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job that was checked: how many `items` and tasks (`total`) it has, and how many files or folders are too young.
+
+    Tasks can be asked for any number of times; each asking goes through the listings anew.
+    """
+
+    job: Job
+    items: int
+    total: int
+    waiting: int
+    listings: tuple[Listing, ...]
+    prompts: tuple[Asked, ...]
+    naming: Naming
+
+    def tasks(self, selection: Selection = EVERYTHING) -> Iterator[Task]:
+        """The selected tasks, in the manifest's order. Raises JobError where a table changed meanwhile."""
+        asks = self.asks()
+        takes, wanted = _item_filter(self, selection), selection.task_filter()
+        for chosen in _rounds(self, asks):
+            for listing, own in zip(self.listings, chosen, strict=True):
+                for item in listing.items(_refuse) if own else ():
+                    for ask in own if takes(item) else ():
+                        yield from _tasks(listing, ask, item, wanted)
+
+    def count(self, selection: Selection = EVERYTHING) -> int:
+        """How many tasks are selected; renders none of them. Raises JobError as `tasks` does."""
+        if selection == EVERYTHING:
+            return self.total
+        takes, wanted = _item_filter(self, selection), selection.task_filter()
+        chosen = ((item, own) for item, own in _pairs(self) if takes(item))
+        if wanted is None:
+            return sum(ask.count for _, own in chosen for ask in own)
+        return sum(map(wanted, (task for item, own in chosen for ask in own for task in ask.ids(item))))
+
+    def asks(self) -> list[list[Ask]]:
+        """For each image set the prompts that are for it, with nothing rendered yet."""
+        folder = str(self.job.folder)
+        return [
+            [
+                Ask(folder, listing.source, asked, self.naming)
+                for asked in self.prompts
+                if listing.source.set.name in asked.sets
+            ]
+            for listing in self.listings
+        ]
+
+
+def prepare(job: Job, now: float) -> Prepared:
+    """Lists the image sets and judges all items and tasks; `now` is the wall clock in seconds, for `min_age`.
+
+    Raises JobError with everything that is wrong.
+    """
+    findings = Findings()
+    compiler = Compiler(job, findings.add)
+    for problem in check_surroundings(job):
+        findings.add(problem)
+    naming = compiler.naming()
+    sources = [source for number in range(len(job.manifest.image_sets)) if (source := compiler.source(number))]
+    prompts = tuple(asked for number in range(len(job.manifest.prompts)) if (asked := compiler.asked(number)))
+    check_constant(job, [file for source in sources for file in source.files], findings.add)
+    check_constant(job, [file for asked in prompts for file in asked.files], findings.add)
+    listings = tuple(found for source in sources if (found := _listing(job, source, now, findings.add)))
+    if naming is None:
+        raise JobError(findings.problems())
+    prepared = Prepared(job, 0, 0, sum(each.waiting for each in listings), listings, prompts, naming)
+    return _counted(prepared, findings)
+
+
+def _counted(prepared: Prepared, findings: Findings) -> Prepared:
+    """The job with its counts, once each set was judged."""
+    job, asks = prepared.job, prepared.asks()
+    clash = names_can_clash(job, prepared.naming, [ask for own in asks for ask in own])
+    names = Twins[str]() if clash else None
+    counts = [
+        check_set(job, listing, own, names, findings) for listing, own in zip(prepared.listings, asks, strict=True)
+    ]
+    if not findings.problems() and names is not None:
+        check_names(job, names, prepared.tasks(), findings)
+    if problems := findings.problems():
+        raise JobError(problems)
+    total = sum(items * sum(ask.count for ask in own) for items, own in zip(counts, asks, strict=True))
+    return replace(prepared, items=sum(counts), total=total)
+
+
+def _rounds(prepared: Prepared, asks: Sequence[Sequence[Ask]]) -> Iterator[list[list[Ask]]]:
+    """What is gone through in one round: every prompt, or one after the other."""
+    if prepared.job.manifest.order == "items":
+        yield [list(own) for own in asks]
+        return
+    for asked in prepared.prompts:
+        yield [[ask for ask in own if ask.asked is asked] for own in asks]
+
+
+def _pairs(prepared: Prepared) -> Iterator[tuple[Item, list[Ask]]]:
+    for listing, own in zip(prepared.listings, prepared.asks(), strict=True):
+        for item in listing.items(_refuse):
+            yield item, own
+
+
+def _tasks(listing: Listing, ask: Ask, item: Item, wanted: Callable[[str], bool] | None) -> Iterator[Task]:
+    try:
+        yield from ask.tasks(item, wanted)
+    except FaultError as fault:
+        raise JobError([listing.problem(item, fault)]) from fault
+
+
+def _refuse(problem: Problem) -> None:
+    raise JobError([problem])
+
+
+def _item_filter(prepared: Prepared, selection: Selection) -> Callable[[Item], bool]:
+    """Whether an item is in the shard and the sample; a sample is of the items that have a wanted task."""
+    if selection.sample is None:
+        return lambda item: selection.takes_item(item.set, item.key)
+    wanted = selection.task_filter()
+    items = (
+        (item.set, item.key)
+        for item, own in _pairs(prepared)
+        if selection.takes_item(item.set, item.key)
+        and (wanted is None or any(wanted(task) for ask in own for task in ask.ids(item)))
+    )
+    digests = sampled(items, selection.sample)
+    return lambda item: item_digest(item.set, item.key) in digests
+
+
+def _listing(job: Job, source: Source, now: float, report: Report) -> Listing | None:
+    """What an image set holds; None where that cannot be told."""
+    own, folder = source.set, str(job.folder)
+    if own.table is not None:
+        try:
+            return TableListing(job, source, Shelves(), version_of(str(job.folder / table_of(source).path)))
+        except FaultError as fault:
+            report(job.problem(f"{source.where}.table", fault.what, fault.expected))
+            return None
+    faults: list[FaultError] = []
+    patterns = [own.images] if isinstance(own.images, str) else own.images or []
+    files = find_files(folder, patterns, own.exclude, faults.append, own.allow_empty)
+    for found in faults:
+        report(job.problem(f"{source.where}.{found.where or 'images'}", found.what, found.expected))
+    if faults:
+        return None
+    together = own.item == "folder"
+    files = ripe(files, folder, own.min_age, now, together)
+    return (FolderListing if together else FileListing)(job, source, files)

@@ -1,0 +1,141 @@
+"""Input files: may this one be sent, and what is in it?
+
+Contract:
+
+1. Looking never blocks: what is no regular file is not opened, and what became one meanwhile is opened without waiting.
+2. A digest belongs to the stat that comes with it: a file that changes while it is read is read again.
+3. A file is only refused for what is wrong with it. When this process runs out of descriptors or memory, OSError is
+   raised instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from io import FileIO
+from typing import Final, Literal
+
+from pipeline.mime import HEAD, Mime, mime_of
+
+MAX_BYTES: Final = 50_000_000
+"""Largest image that is sent. Endpoints say "under 50 MB" and not which; the smaller reading is safe with both."""
+
+_OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_READINGS: Final = 3
+
+Code = Literal[
+    "missing",
+    "not_a_file",
+    "unreadable",
+    "empty",
+    "too_large",
+    "unsupported_format",
+    "symlink_loop",
+    "undecodable",
+    "mask_dimensions",
+    "mask_alpha",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file that can be sent: its digest in hex, its length in bytes, and the stat that both belong to."""
+
+    path: str
+    sha256: str
+    bytes: int
+    mtime_ns: int
+    mime: Mime
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Why a file cannot be sent; `message` names it and is written for the user."""
+
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a file from before, and of which state of it: its digest is taken over while the stat agrees."""
+
+    sha256: str
+    bytes: int
+    mtime_ns: int
+
+
+def inspect(path: str, *, known: Known | None = None) -> InputFile | Unusable:
+    """Open, measure and hash a file.
+
+    Raises:
+        OSError: this process has no descriptor or memory left, which says nothing about the file.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return _no_file(path)
+        with FileIO(path, opener=_open) as file:
+            return _read(path, file, known)
+    except (OSError, ValueError) as error:
+        return refusal(path, error)
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _read(path: str, file: FileIO, known: Known | None) -> InputFile | Unusable:
+    for _ in range(_READINGS):
+        state = os.fstat(file.fileno())
+        fault = _fault(path, state)
+        if fault is not None:
+            return fault
+        mime = mime_of(os.pread(file.fileno(), HEAD, 0))
+        if mime is None:
+            return Unusable("unsupported_format", f"{path} is no png, jpeg or webp image by its first bytes")
+        if known is not None and (known.bytes, known.mtime_ns) == (state.st_size, state.st_mtime_ns):
+            return InputFile(path, known.sha256, state.st_size, state.st_mtime_ns, mime)
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if stamp(os.fstat(file.fileno())) == stamp(state):
+            return InputFile(path, sha256, state.st_size, state.st_mtime_ns, mime)
+    return Unusable("unreadable", f"{path} changes while it is read; run again when it is complete")
+
+
+def _fault(path: str, state: os.stat_result) -> Unusable | None:
+    if not stat.S_ISREG(state.st_mode):
+        return _no_file(path)
+    if state.st_size == 0:
+        return Unusable("empty", f"{path} is empty; expected an image")
+    if state.st_size > MAX_BYTES:
+        return Unusable("too_large", f"{path} has {state.st_size} bytes; at most {MAX_BYTES} are taken")
+    return None
+
+
+def _no_file(path: str) -> Unusable:
+    return Unusable("not_a_file", f"{path} is not a regular file; expected an image file")
+
+
+def refusal(path: str, error: OSError | ValueError) -> Unusable:
+    """What an error at opening or reading says of the file.
+
+    Raises:
+        OSError: `error` itself, where this process has no descriptor or memory left.
+    """
+    if not isinstance(error, OSError):
+        return Unusable("missing", f"{path!r} cannot be the name of a file")
+    if error.errno in _OURS:
+        raise error
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return Unusable("missing", f"{path} does not exist")
+    if error.errno == errno.ELOOP:
+        return Unusable("symlink_loop", f"{path} leads through symlinks in a circle")
+    return Unusable("unreadable", f"{path} cannot be read: {error.strerror or error}")
+
+
+def stamp(state: os.stat_result) -> str:
+    """All of a file's stat that changes with its content."""
+    return f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}:{state.st_ino}"

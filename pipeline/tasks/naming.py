@@ -1,0 +1,122 @@
+"""The names of outputs: paths below the output folder, without extension.
+
+1. A name stays in the output folder and can be made there: no `..`, nothing absolute, no hidden or empty segment, no
+   control character, no segment of over 255 bytes, counting the longest extension and the suffix that a name gets
+   when a foreign file has taken its place.
+2. Names are in NFC, and two tasks never share one, compared after NFC and case folding.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from pipeline.tasks.faults import FaultError
+from pipeline.tasks.templates import Template
+
+DEFAULT_PATH = "{{ set }}/{{ prompt }}{{ variant }}/{{ key }}-{{ index }}"
+_WHERE = "output.path"
+_LONGEST_SEGMENT = 255
+_LONGEST_PATH = 1000
+"""Bytes below the output folder; macOS takes 1,024 for a whole path."""
+_ADDED = len("~01234567.webp")
+_EXTENSION = re.compile(r"\.(png|jpe?g|webp|gif|avif|bmp|tiff?|heic)$", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_FIELD = re.compile(r"\{\{-?\s*(set|prompt|variant|key|index)\s*-?\}\}")
+_SAFE_SEGMENTS = frozenset({"<set>", "<prompt>", "<prompt><variant>", "<key>", "<key>-<index>", "<index>"})
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How outputs are named; `fast` where it is the default template, which needs no rendering."""
+
+    template: Template
+    fast: bool
+
+    def paths(self, values: Mapping[str, Any], images: int) -> tuple[str, ...]:
+        """One path for each image asked for. Raises FaultError for a name that cannot be used."""
+        return tuple(check_path(self._path(values, index)) for index in range(1, images + 1))
+
+    def _path(self, values: Mapping[str, Any], index: int) -> str:
+        if self.fast:
+            return f"{values['set']}/{values['prompt']}{values['variant']}/{values['key']}-{index}"
+        return self.template.render({**values, "index": index})
+
+
+def naming_for(template: Template) -> Naming:
+    """Naming by a compiled `output.path`."""
+    return Naming(template, template.source == DEFAULT_PATH)
+
+
+def composed(text: str) -> str:
+    """The text in NFC."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def name_digest(text: str) -> bytes:
+    """16 bytes that are equal for names which a file system may take for one: after NFC and case folding."""
+    folded = text.lower() if text.isascii() else composed(composed(text).casefold())
+    return blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def check_path(path: str) -> str:
+    """The path in NFC. Raises FaultError where it cannot be the name of an output."""
+    path = composed(path)
+    segments = path.split("/")
+    fault = next(filter(None, map(_segment_fault, segments)), "")
+    expected = "a path in the output folder"
+    if extension := _EXTENSION.search(segments[-1]):
+        fault, expected = f"ends with {extension[0]!r}", "no extension: it follows the image's format"
+    elif len(segments[-1].encode("utf-8", "replace")) + _ADDED > _LONGEST_SEGMENT:
+        fault, expected = "ends with too long a name", f"at most {_LONGEST_SEGMENT - _ADDED} bytes"
+    elif len(path.encode("utf-8", "replace")) > _LONGEST_PATH:
+        fault, expected = "is too long", f"at most {_LONGEST_PATH} bytes"
+    if fault:
+        raise FaultError(f"the output path {path[:120]!r} {fault}", expected, _WHERE)
+    return path
+
+
+def key_fault(key: str) -> str:
+    """Why a key cannot be one, empty if it can; a key may hold `/`, and the rest is judged as part of a path."""
+    if not key:
+        return "the key is empty"
+    if key != key.strip():
+        return f"the key {key[:80]!r} begins or ends with a space"
+    if _CONTROL.search(key):
+        return f"the key {key[:80]!r} holds a control character"
+    if any(segment in ("", ".", "..") for segment in key.split("/")):
+        return f"the key {key[:80]!r} is no relative path"
+    return f"the key {key[:80]!r} is longer than 500 bytes" if len(key.encode()) > 500 else ""
+
+
+def statically_unique(source: str, needed: Iterable[str], names: Iterable[Sequence[str]]) -> bool:
+    """Whether different tasks cannot get one name, whatever their keys are, as long as keys are unique in a set.
+
+    `needed` are the fields that tell tasks apart. Each must fill a segment of its own, or stand in one of the few
+    joins that can be taken apart again (`a-b` + `c` and `a` + `b-c` cannot). `names` are the groups of names (sets,
+    prompts, an axis's labels) that must not differ in letter case alone.
+    """
+    shape = _FIELD.sub(r"<\1>", source)
+    segments = shape.split("/")
+    plain = all(segment in _SAFE_SEGMENTS or not re.search(r"[<>{}]", segment) for segment in segments)
+    present = re.findall(r"<(\w+)>", shape)
+    once = len(present) == len(set(present))
+    distinct = all(len({name_digest(name) for name in group}) == len(group) for group in names)
+    parted = not any(name.startswith("-") or "--" in name for group in names for name in group)
+    return plain and once and distinct and parted and set(needed) <= set(present)
+
+
+def _segment_fault(segment: str) -> str:
+    if segment in ("", ".", ".."):
+        return "has an empty segment" if not segment else f"has a segment {segment!r}"
+    if _CONTROL.search(segment):
+        return "holds a control character"
+    if segment != segment.strip():
+        return "has a segment that begins or ends with a space"
+    if segment[0] in ".-":
+        return f"has a segment that begins with {segment[0]!r}"
+    return f"has a name of over {_LONGEST_SEGMENT} bytes" if len(segment.encode()) > _LONGEST_SEGMENT else ""

@@ -1,0 +1,41 @@
+"""Which items and tasks of a job a run is about; the same in every run, whatever else the job holds."""
+
+from __future__ import annotations
+
+import fnmatch
+import heapq
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from unicodedata import normalize
+
+from pipeline.tasks.identity import item_digest, shard_of
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A part of a job: tasks whose id matches the glob `only` (`*` spans `/` too), the items of `shard` (I, N),
+    `sample` items spread over what those leave."""
+
+    only: str | None = None
+    shard: tuple[int, int] | None = None
+    sample: int | None = None
+
+    def takes_item(self, set_name: str, key: str) -> bool:
+        """Whether the shard has the item."""
+        return self.shard is None or shard_of(set_name, key, self.shard[1]) == self.shard[0]
+
+    def task_filter(self) -> Callable[[str], bool] | None:
+        """Whether `only` takes a task id; None where it takes all."""
+        if self.only is None:
+            return None
+        pattern = re.compile(fnmatch.translate(normalize("NFC", self.only)))
+        return lambda task: pattern.match(task) is not None
+
+
+EVERYTHING = Selection()
+
+
+def sampled(items: Iterable[tuple[str, str]], size: int) -> frozenset[bytes]:
+    """The digests of the `size` items, each given by set and key, that are a sample of them all."""
+    return frozenset(heapq.nsmallest(size, (item_digest(set_name, key) for set_name, key in items)))

@@ -1,0 +1,154 @@
+"""The input cache saves reading, never vouches for changed bytes, and never fails a run."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.tasks import cache as cache_module
+from pipeline.tasks.cache import InputCache
+from pipeline.tasks.inputs import InputFile, Unusable
+
+LATER = 4_000_000_000_000_000_000
+"""A wall clock so late that no file of a test is too young to be remembered."""
+
+
+def encode() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 12), 7).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encode())
+    return path
+
+
+def remember(tmp_path: Path, photo: Path, now_ns: int = LATER) -> InputFile | Unusable:
+    with InputCache(tmp_path / "inputs.cache", lambda: now_ns) as cache:
+        return cache.inspect(str(photo))
+
+
+def refuse_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "inspect", lambda *_, **__: pytest.fail("opened"))
+
+
+def test_an_unchanged_file_is_not_opened_in_the_next_run(
+    tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = remember(tmp_path, photo)
+    refuse_to_open(monkeypatch)
+    assert remember(tmp_path, photo) == first
+
+
+def test_an_unchanged_file_is_not_opened_twice_in_one_run(
+    tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
+        first = cache.inspect(str(photo))
+        refuse_to_open(monkeypatch)
+        assert cache.inspect(str(photo)) == first
+
+
+def test_a_changed_file_with_its_old_length_and_time_is_hashed_again(tmp_path: Path, photo: Path) -> None:
+    first = remember(tmp_path, photo)
+    state = photo.stat()
+    other = bytearray(photo.read_bytes())
+    other[-1] ^= 1
+    photo.write_bytes(other)
+    os.utime(photo, ns=(state.st_atime_ns, state.st_mtime_ns))
+    second = remember(tmp_path, photo)
+    assert isinstance(first, InputFile)
+    assert isinstance(second, InputFile)
+    assert second.mtime_ns == first.mtime_ns
+    assert second.sha256 == hashlib.sha256(other).hexdigest()
+
+
+@pytest.mark.parametrize(("age", "remembered"), [(0, False), (1_999_999_999, False), (2_000_000_001, True)])
+def test_a_file_younger_than_two_seconds_is_not_remembered(
+    tmp_path: Path, photo: Path, age: int, remembered: bool
+) -> None:
+    state = photo.stat()
+    remember(tmp_path, photo, max(state.st_mtime_ns, state.st_ctime_ns) + age)
+    with sqlite3.connect(tmp_path / "inputs.cache") as db:
+        (count,) = db.execute("SELECT count(*) FROM input1").fetchone()
+    db.close()
+    assert bool(count) is remembered
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish" * 1000, b"SQLite format 3\0" + b"\xff" * 4000])
+def test_a_damaged_cache_is_ignored_and_made_anew(tmp_path: Path, photo: Path, damage: bytes) -> None:
+    (tmp_path / "inputs.cache").write_bytes(damage)
+    assert isinstance(remember(tmp_path, photo), InputFile)
+    assert isinstance(remember(tmp_path, photo), InputFile)
+
+
+def test_a_cache_damaged_in_its_pages_never_fails_a_run(tmp_path: Path, photo: Path) -> None:
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
+        for number in range(600):
+            copy = tmp_path / f"{number}.png"
+            copy.write_bytes(photo.read_bytes())
+            cache.inspect(str(copy))
+    data = bytearray((tmp_path / "inputs.cache").read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    (tmp_path / "inputs.cache").write_bytes(data)
+    assert isinstance(remember(tmp_path, tmp_path / "7.png"), InputFile)
+    assert isinstance(remember(tmp_path, tmp_path / "7.png"), InputFile)
+
+
+def test_a_cache_that_another_shard_locks_never_fails_a_run(tmp_path: Path, photo: Path) -> None:
+    remember(tmp_path, photo)
+    other = sqlite3.connect(tmp_path / "inputs.cache")
+    other.execute("BEGIN EXCLUSIVE")
+    assert isinstance(remember(tmp_path, photo), InputFile)
+    other.close()
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/inputs.cache", "taken"])
+def test_a_cache_that_cannot_be_written_never_fails_a_run(tmp_path: Path, photo: Path, place: str) -> None:
+    (tmp_path / "taken").mkdir()
+    with InputCache(tmp_path / place, lambda: LATER) as cache:
+        assert isinstance(cache.inspect(str(photo)), InputFile)
+
+
+def test_a_cache_behind_a_symlink_is_not_used(tmp_path: Path, photo: Path) -> None:
+    (tmp_path / "inputs.cache").symlink_to(tmp_path / "elsewhere")
+    assert isinstance(remember(tmp_path, photo), InputFile)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_without_a_path_nothing_is_remembered_on_disk(tmp_path: Path, photo: Path) -> None:
+    with InputCache(None) as cache:
+        assert isinstance(cache.inspect(str(photo)), InputFile)
+    assert os.listdir(tmp_path) == ["photo.png"]
+
+
+def test_names_that_are_not_utf_8_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    path.write_bytes(encode())
+    first = remember(tmp_path, path)
+    refuse_to_open(monkeypatch)
+    assert remember(tmp_path, path) == first
+
+
+def test_threads_share_a_cache(tmp_path: Path, photo: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(1200)]
+    for path in paths:
+        path.write_bytes(photo.read_bytes())
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(cache.inspect, map(str, paths)))
+    assert {file.sha256 for file in found if isinstance(file, InputFile)} == {
+        hashlib.sha256(photo.read_bytes()).hexdigest()
+    }
+    with sqlite3.connect(tmp_path / "inputs.cache") as db:
+        assert db.execute("SELECT count(*) FROM input1").fetchone() == (1200,)
+    db.close()
