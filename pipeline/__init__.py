@@ -50,13 +50,14 @@ _HOMES = {
     "load": "pipeline.run.api",
     "plan": "pipeline.run.plan",
     "results": "pipeline.run.api",
-    "run": "pipeline.run.api",
 }
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
+    if name == "run":
+        return importlib.import_module("pipeline.run")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

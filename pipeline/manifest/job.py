@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class Job:
     @property
     def output(self) -> Path:
         """The absolute output folder."""
-        return self.folder / self.manifest.output.folder
+        return Path(os.path.normpath(self.folder / self.manifest.output.folder))
 
     def request_fields(self, prompt: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """The named fields and the `extra_body` of a prompt's requests, the prompt's own overriding the job's."""
