@@ -1,0 +1,249 @@
+"""The one writer of a ledger: lines from many workers, made durable in groups.
+
+Contract:
+
+1. `append` returns once the line is durable, `commit` once the parts folder was synced, then the line, then the result
+   given its name, in this order. An entry that was queued is written, also when its worker is cancelled meanwhile.
+2. One write and one sync make a group; the next is written only after the sync. An empty ledger's first is one line.
+3. A line that is not durable is not in the ledger, and its worker is told; what a write does to the file is
+   `LedgerFile`'s contract.
+4. On a full disk only what ends paid work is still written: `settled` lines of attempts, and `end`.
+5. A parts folder that could not be synced once is not trusted again: commits fail, other lines are written.
+6. A failed publish leaves its line durable: the next start publishes it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, to_thread
+
+from pipeline.durable import sync_folder
+from pipeline.errors import StorageError
+from pipeline.ledger.codec import encode
+from pipeline.ledger.ledger_file import FullError, LedgerFile
+from pipeline.ledger.places import Where
+from pipeline.ledger.records import SCHEMA, End, Record, Settled
+from pipeline.outcome import Outcome
+
+T = TypeVar("T")
+
+GROUP = 256
+"""Most lines of one write; keeps a torn tail far below what is believed to be one."""
+
+
+def stamp(now: datetime) -> str:
+    """A line's `at`: UTC, RFC 3339, milliseconds."""
+    return now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Generic[T]):
+    """A durable line's place, and what its `publish` returned."""
+
+    where: Where
+    value: T
+
+
+class UnpublishedError(StorageError):
+    """The line at `where` is durable, but its result did not get its name; the next start gives it."""
+
+    def __init__(self, where: Where, cause: Exception) -> None:
+        self.where = where
+        super().__init__(f"a result is stored but could not be given its name: {cause}; the next run does that")
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    record: Record
+    publish: Callable[[], object] | None
+    settled: anyio.Event = field(default_factory=anyio.Event)
+    line: bytes = b""
+    where: Where | None = None
+    value: object = None
+    error: Exception | None = None
+
+
+class Committer:
+    """Writes the ledger at `path`, which is created if it is missing, for the run `run`.
+
+    `parts` is synced before a commit's line. `slots` requests may be in flight, each with a last line to write. `file`
+    is the ledger's number in `Ledgers`. Blocking calls run under `limiter`, which has one token and no other user.
+    Nothing is opened before the first line; that line's `append` reports what is wrong.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        run: str,
+        parts: Path,
+        *,
+        slots: int,
+        now: Callable[[], datetime],
+        limiter: CapacityLimiter,
+        file: int = 0,
+    ) -> None:
+        self._path = path
+        self._run = run
+        self._parts = parts
+        self._slots = slots
+        self._now = now
+        self._limiter = limiter
+        self._file = file
+        self._queue: deque[_Entry] = deque()
+        self._bell = anyio.Event()
+        self._closed = False
+        self._ledger: LedgerFile | None = None
+        self._unopened = ""
+        self._unsynced = ""
+
+    async def serve(self) -> None:
+        """Write until `close` was called and the queue is empty; cancellation does not end it, and it never raises."""
+        with CancelScope(shield=True):
+            while self._queue or not self._closed:
+                if self._queue:
+                    await self._serve_group(self._take())
+                else:
+                    self._bell = anyio.Event()
+                    await self._bell.wait()
+            if self._ledger is not None:
+                await to_thread.run_sync(self._ledger.close, limiter=self._limiter)
+
+    def close(self) -> None:
+        """Let `serve` end once everything queued is written; nothing may be queued after this."""
+        self._closed = True
+        self._bell.set()
+
+    async def append(self, record: Record) -> Where:
+        """Write a record; it is stamped in place. Durable on return.
+
+        Raises:
+            StorageError: the line is not in the ledger.
+        """
+        entry = _Entry(record, None)
+        return await self._written(entry)
+
+    async def commit(self, record: Record, publish: Callable[[], T]) -> Committed[T]:
+        """Write a record whose parts are synced, then call `publish` in the writing thread.
+
+        Raises:
+            UnpublishedError: the line is durable, and `publish` raised.
+            StorageError: the line is not in the ledger, and `publish` was not called.
+        """
+        entry = _Entry(record, publish)
+        where = await self._written(entry)
+        return Committed(where, cast(T, entry.value))
+
+    async def _written(self, entry: _Entry) -> Where:
+        if self._closed:
+            raise RuntimeError("a record was handed to a committer that is closed")
+        self._queue.append(entry)
+        self._bell.set()
+        with CancelScope(shield=True):
+            await entry.settled.wait()
+        if entry.error is not None:
+            raise entry.error
+        assert entry.where is not None
+        return entry.where
+
+    def _take(self) -> list[_Entry]:
+        count = GROUP if self._ledger is not None and self._ledger.end else 1
+        return [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+
+    async def _serve_group(self, group: list[_Entry]) -> None:
+        await to_thread.run_sync(self._store, group, limiter=self._limiter)
+        named = [entry for entry in group if entry.publish and not entry.error]
+        for entry in group:
+            if entry.error or not entry.publish:
+                entry.settled.set()
+        if named:
+            await to_thread.run_sync(_publish, named, limiter=self._limiter)
+        for entry in named:
+            entry.settled.set()
+
+    def _store(self, group: list[_Entry]) -> None:
+        """Give every entry a place or an error; in a thread."""
+        try:
+            ledger = self._opened()
+            entries = self._with_parts(group)
+            try:
+                self._write(ledger, entries)
+            except FullError as exc:
+                self._write(ledger, _last_words(entries, exc), last_words=True)
+        except Exception as exc:
+            # Whatever it is: an entry without an answer would keep its worker waiting for ever.
+            for entry in group:
+                if entry.where is None and entry.error is None:
+                    entry.error = _error(exc)
+
+    def _opened(self) -> LedgerFile:
+        if self._unopened:
+            raise StorageError(self._unopened)
+        try:
+            self._ledger = self._ledger or LedgerFile(self._path, self._slots)
+        except StorageError as exc:
+            self._unopened = str(exc)
+            raise
+        return self._ledger
+
+    def _with_parts(self, group: list[_Entry]) -> list[_Entry]:
+        """The entries that may be written now that the parts folder was synced."""
+        commits = [entry for entry in group if entry.publish]
+        if commits and not self._unsynced:
+            try:
+                sync_folder(self._parts)
+            except OSError as exc:
+                self._unsynced = f"{self._parts}: the folder cannot be synced: {exc}"
+        for entry in commits if self._unsynced else ():
+            entry.error = StorageError(self._unsynced)
+        return [entry for entry in group if not entry.error]
+
+    def _write(self, ledger: LedgerFile, entries: list[_Entry], *, last_words: bool = False) -> None:
+        at = stamp(self._now())
+        for entry in entries:
+            record = entry.record
+            record.schema, record.run, record.at, record.group = SCHEMA, self._run, at, ledger.end
+            try:
+                entry.line = encode(record)
+            except ValueError as exc:
+                entry.error = _error(exc)
+        entries = [entry for entry in entries if not entry.error]
+        offset = ledger.end
+        if entries:
+            ledger.append(b"".join(entry.line for entry in entries), last_words=last_words)
+        for entry in entries:
+            entry.where = Where(self._file, offset, len(entry.line))
+            offset += len(entry.line)
+
+
+def _last_words(entries: list[_Entry], full: FullError) -> list[_Entry]:
+    """The entries that end work; the others get the error."""
+    for entry in entries:
+        record = entry.record
+        if not (isinstance(record, End) or (isinstance(record, Settled) and record.outcome is not Outcome.INVALID)):
+            entry.error = _error(full)
+    return [entry for entry in entries if not entry.error]
+
+
+def _publish(entries: list[_Entry]) -> None:
+    for entry in entries:
+        assert entry.publish is not None
+        assert entry.where is not None
+        try:
+            entry.value = entry.publish()
+        except Exception as exc:  # the line is durable whatever went wrong, and its worker must learn of both
+            entry.error = UnpublishedError(entry.where, exc)
+            entry.error.__cause__ = exc
+
+
+def _error(cause: Exception) -> StorageError:
+    """An error of one entry's own, as each is raised in another task."""
+    error = StorageError(str(cause))
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,84 @@
+"""Names as 16-byte digests, and a set of them that numbers its members.
+
+A dict of a million digests takes some 150 bytes an entry, and the state needs three of them; this takes 22 to 30.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from hashlib import blake2b
+from struct import Struct
+
+SIZE = 16
+"""Bytes of a digest."""
+
+
+def digest(text: str) -> bytes:
+    """A digest of `text`; equal for a lone surrogate and for the way in which the ledger spells it."""
+    return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=SIZE).digest()
+
+
+def path_digest(path: str) -> bytes:
+    """A digest of a path that is equal where a file system might take two spellings for one name."""
+    return digest(unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold()))
+
+
+class DigestIndex:
+    """Digests numbered from 0 in the order in which they came; none is ever removed.
+
+    An open-addressed table of row numbers over one run of keys: at most two thirds full, doubled when it is.
+    """
+
+    __slots__ = ("_count", "_keys", "_slots")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._keys = bytearray()
+        self._slots = array("I", bytes(4 * 8))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def find(self, key: bytes) -> int:
+        """The digest's number, or -1."""
+        slots = self._slots  # one table for the look, though another thread may double it meanwhile
+        return slots[self._slot(slots, key)] - 1
+
+    def add(self, key: bytes) -> int:
+        """The digest's number, a new one if it is new."""
+        slot = self._slot(self._slots, key)
+        row = self._slots[slot]
+        if row:
+            return row - 1
+        self._keys += key
+        self._count += 1
+        self._slots[slot] = self._count
+        if 3 * self._count > 2 * len(self._slots):
+            self._double()
+        return self._count - 1
+
+    def _slot(self, slots: array[int], key: bytes) -> int:
+        """Where `key` is in the table, or where it would go."""
+        keys = self._keys
+        mask = len(slots) - 1
+        slot = int.from_bytes(key[:4], "little") & mask
+        while row := slots[slot]:
+            if keys.startswith(key, row * SIZE - SIZE):
+                break
+            slot = (slot + 1) & mask
+        return slot
+
+    def _double(self) -> None:
+        slots = array("I", bytes(8 * len(self._slots)))
+        mask = len(slots) - 1
+        for row, (start,) in enumerate(_STARTS.iter_unpack(self._keys), 1):
+            slot = start & mask
+            while slots[slot]:
+                slot = (slot + 1) & mask
+            slots[slot] = row
+        self._slots = slots
+
+
+_STARTS = Struct("<I12x")
+"""The part of each key that says where in the table it is looked for first."""

@@ -1,0 +1,99 @@
+"""The lock of an output folder: one run, or shards of one run that do not overlap.
+
+Contract:
+
+1. An unsharded run holds `.lock` exclusively. Shard I of N holds `.lock` shared and `.lock-I-of-N` exclusively.
+2. The lock is flock's, on an open file: it ends with the process however that ends, and unlike lockf's it survives the
+   closing of another descriptor. The files are never unlinked: a second process could lock the new file of that name.
+3. It is never waited for. Who holds it stands in the file, for the message only: it decides nothing.
+4. A child that was only forked shares the lock, so leaving unlocks instead of just closing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pipeline.errors import LockedError, StorageError
+
+
+class FolderLock:
+    """Context manager that holds the lock of an output folder, which must exist; `shard` is (I, N), I from 1.
+
+    Raises on entering:
+        LockedError: another run holds it; the text names its process.
+        StorageError: the lock's file cannot be opened, or the file system has no flock.
+    """
+
+    def __init__(self, folder: Path, shard: tuple[int, int] | None = None) -> None:
+        self._folder = folder
+        self._shard = shard
+        self._fds: list[int] = []
+
+    def __enter__(self) -> Self:
+        try:
+            whole = self._open(".lock")
+            if self._shard is None:
+                self._take(whole, fcntl.LOCK_EX)
+            else:
+                self._take(whole, fcntl.LOCK_SH)
+                self._take(self._open(".lock-{}-of-{}".format(*self._shard)), fcntl.LOCK_EX)
+        except BaseException:
+            self._release()
+            raise
+        _sign(
+            self._fds[-1], f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z"
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _sign(self._fds[-1], "")
+        self._release()
+
+    def _open(self, name: str) -> int:
+        try:
+            fd = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as exc:
+            raise StorageError(f"{self._folder / name}: the lock cannot be opened: {exc}") from exc
+        self._fds.append(fd)
+        return fd
+
+    def _take(self, fd: int, mode: int) -> None:
+        try:
+            fcntl.flock(fd, mode | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise LockedError(
+                f"{self._folder} is held by {self._holder(fd)}; wait for it, or stop it. Nothing was sent"
+            ) from exc
+        except OSError as exc:
+            raise StorageError(f"{self._folder}: its file system cannot lock: {exc}; use a local folder") from exc
+
+    def _holder(self, fd: int) -> str:
+        """Who holds the lock that was refused; where it could be had shared, its holders are shards."""
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            signed = {path.name: path.read_text("utf-8", "replace") for path in self._folder.glob(".lock-*-of-*")}
+            shards = [f"shard {name.removeprefix('.lock-')}, {text}" for name, text in sorted(signed.items()) if text]
+            return "; ".join(shards) or "a shard of the job"
+        return os.pread(fd, 1000, 0).decode("utf-8", "replace") or "another run"
+
+    def _release(self) -> None:
+        while self._fds:
+            fd = self._fds.pop()
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
+
+def _sign(fd: int, text: str) -> None:
+    """Say in the file who holds it; a full disk must not keep a run from finishing what it paid for."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, text.encode(), 0)

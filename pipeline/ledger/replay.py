@@ -1,0 +1,119 @@
+"""Every ledger of an output folder, read back: in order, in a fold, or one line at its place.
+
+Contract:
+
+1. Nothing here needs a lock, writes, or reads past a ledger's length when its reading began: it works on a running job.
+2. A torn tail is ignored; damage before it raises.
+3. Ledgers are merged by `at`. Within one the order on disk rules, also where the clock was set back.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.errors import StorageError
+from pipeline.ledger.codec import decode, intact
+from pipeline.ledger.places import Where
+from pipeline.ledger.records import Record
+from pipeline.ledger.scan import sound, split
+from pipeline.ledger.state import State
+
+
+class Entry(NamedTuple):
+    """A record and where it stands."""
+
+    record: Record
+    where: Where
+
+
+class Ledgers:
+    """The ledger files of an output folder, numbered from 0; their descriptors are kept until `close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = sorted(path for path in folder.glob("ledger*.jsonl") if path.is_file())
+        self._fds: dict[int, int] = {}
+
+    def number(self, path: Path) -> int:
+        """The number of a ledger of this folder, a new one if it does not exist yet."""
+        if path not in self.paths:
+            self.paths.append(path)
+        return self.paths.index(path)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every record of every ledger, merged by time.
+
+        Raises:
+            StorageError: a ledger is damaged, unreadable, or newer than this version.
+        """
+        return heapq.merge(*(self.entries_of(file) for file in range(len(self.paths))), key=attrgetter("record.at"))
+
+    def entries_of(self, file: int, start: int = 0) -> Iterator[Entry]:
+        """The records of one ledger from an offset on, at which a line begins.
+
+        Raises:
+            StorageError: as `entries`.
+        """
+        path = self.paths[file]
+        try:
+            with open(path, "rb", buffering=1 << 20, opener=_opener) as ledger:
+                for line in sound(split(ledger, start, os.fstat(ledger.fileno()).st_size), str(path)):
+                    record = decode(line.data)
+                    if record is not None:
+                        yield Entry(record, Where(file, line.offset, len(line.data)))
+        except OSError as exc:
+            raise StorageError(f"{path}: the ledger cannot be read: {exc}") from exc
+
+    def read(self, where: Where) -> Record:
+        """The record at a place.
+
+        Raises:
+            StorageError: it is not there any more.
+        """
+        try:
+            if where.file not in self._fds:
+                self._fds[where.file] = _opener(str(self.paths[where.file]), os.O_RDONLY)
+            line = os.pread(self._fds[where.file], where.length, where.offset)
+        except OSError as exc:
+            raise StorageError(f"{self.paths[where.file]}: the ledger cannot be read: {exc}") from exc
+        record = decode(line) if intact(line) else None
+        if record is None:
+            raise StorageError(f"{self.paths[where.file]}: the line at byte {where.offset} changed while it was in use")
+        return record
+
+    def close(self) -> None:
+        """Close the files; they are opened again where needed."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+
+
+class Replayed(NamedTuple):
+    """The state of a job, and the ledgers that its places point into."""
+
+    state: State
+    ledgers: Ledgers
+
+
+def replay(folder: Path) -> Replayed:
+    """Fold every ledger of an output folder; an empty state where there is none.
+
+    Raises:
+        StorageError: a ledger is damaged, unreadable, or newer than this version.
+    """
+    state, ledgers = State(), Ledgers(folder)
+    for entry in ledgers.entries():
+        state.apply(entry.record, entry.where)
+    return Replayed(state, ledgers)
+
+
+def ledger_path(folder: Path, shard: tuple[int, int] | None = None) -> Path:
+    """The ledger that a run, or shard I of N of one, writes."""
+    return folder / ("ledger-{}-of-{}.jsonl".format(*shard) if shard else "ledger.jsonl")
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)

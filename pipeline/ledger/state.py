@@ -1,0 +1,195 @@
+"""What the ledger says of tasks and fingerprints, folded from its lines in order.
+
+Contract:
+
+1. `apply` is the one fold: replaying a ledger and living through the run that wrote it give the same state.
+2. It keeps digests and places, not records: some 140 bytes for a task that succeeded at once. What is unusual about a
+   fingerprint is kept until it succeeds.
+3. Attempts, outcomes and money belong to the fingerprint; only which line made a task done belongs to the task.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import msgspec
+from msgspec.structs import replace
+
+from pipeline.ledger.digests import DigestIndex, digest, path_digest
+from pipeline.ledger.places import NOWHERE, Places, Where
+from pipeline.ledger.records import Output, Record, Reopened, Reused, Run, Sent, Settled
+from pipeline.ledger.standing import BILLED_IN_VAIN, Course, History, Standing, after, standing_of
+from pipeline.outcome import Outcome
+
+__all__ = ["History", "Standing", "State", "Where", "standing_of"]
+
+
+class State:
+    """The fold. `job` is the first run's; `images` were received, `images_possible` more may have been billed.
+
+    `ended` maps a ledger's number to the offset behind its last `end` line; `last_end` is the place of the last of all.
+    """
+
+    def __init__(self) -> None:
+        self.job: str | None = None
+        self.images = 0
+        self.images_possible = 0
+        self.ended: dict[int, int] = {}
+        self.last_end: Where | None = None
+        self._tried = DigestIndex()
+        self._tasks = DigestIndex()
+        self._done = Places()
+        self._fingerprints = DigestIndex()
+        self._attempts = array("I")
+        self._succeeded = bytearray()
+        self._sources = Places()
+        self._more_sources: dict[int, Places] = {}
+        self._open: dict[int, Course] = {}
+        self._sent: dict[tuple[int, int], list[Where]] = {}
+        self._generations: dict[bytes, int] = {}
+        self._invalid: dict[bytes, bytes] = {}
+        self._paths = DigestIndex()
+
+    @property
+    def done(self) -> int:
+        """How many tasks were ever done."""
+        return len(self._tasks)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was ever sent."""
+        return not len(self._tried)
+
+    def tried(self, task: str) -> bool:
+        """Whether anything was ever sent under a task's id."""
+        return self._tried.find(digest(task)) >= 0
+
+    @property
+    def open_sent(self) -> list[Where]:
+        """The `sent` lines without a `settled`: in flight, or left by a run that was killed."""
+        return sorted(where for places in self._sent.values() for where in places)
+
+    def task(self, task: str) -> Where | None:
+        """The line that last made a task done: `settled` with a success, or `reused`."""
+        row = self._tasks.find(digest(task))
+        return None if row < 0 else self._done[row]
+
+    def history(self, fingerprint: str) -> History:
+        """A fingerprint's past; an empty one if it has none."""
+        row = self._fingerprints.find(digest(fingerprint))
+        if row < 0:
+            return History()
+        now, first = self._now(row), self._sources[row]
+        sources = self._more_sources.get(row) or ((first,) if first != NOWHERE else ())
+        return History(**msgspec.structs.asdict(now), attempts=self._attempts[row], sources=sources)
+
+    def generation(self, base: str) -> int:
+        """The generation that is wanted of a base fingerprint."""
+        return self._generations.get(digest(base), 0)
+
+    def invalid_known(self, line: Settled) -> bool:
+        """Whether the task's last line said the same of the same item: then it is not appended again."""
+        return self._invalid.get(digest(line.task)) == _invalid_state(line)
+
+    def knows_path(self, path: str) -> bool:
+        """Whether a file below the output folder has the name of a result, so that it is not foreign."""
+        return self._paths.find(path_digest(path)) >= 0
+
+    def apply(self, record: Record, where: Where) -> None:
+        """Take in the next line of the ledger, stamped, and where it stands."""
+        match record:
+            case Settled(outcome=Outcome.INVALID):
+                self._invalid[digest(record.task)] = _invalid_state(record)
+            case Settled():
+                self._settle(record, where)
+            case Sent():
+                self._send(record, where)
+            case Reused():
+                self._have(record.task, self._row(record.fingerprint), record.outputs, where)
+            case Reopened():
+                self._reopen(record)
+            case Run():
+                self.job = self.job or record.job
+            case _:
+                self.ended[where.file] = where.offset + where.length
+                self.last_end = where
+
+    def _send(self, line: Sent, where: Where) -> None:
+        self._tried.add(digest(line.task))
+        row = self._row(line.fingerprint)
+        self._attempts[row] = max(self._attempts[row], line.attempt)
+        self._sent.setdefault((row, line.attempt), []).append(where)
+        self._open[row] = replace(self._now(row), open_key=line.idempotency_key)
+
+    def _settle(self, line: Settled, where: Where) -> None:
+        row = self._row(line.fingerprint)
+        self._attempts[row] = max(self._attempts[row], line.attempt)
+        self._close((row, line.attempt), where.file)
+        if line.outcome is Outcome.SUCCEEDED:
+            self._succeeded[row] = True
+            self._open.pop(row, None)
+            self.images += len(line.outputs)
+            self._have(line.task, row, line.outputs, where)
+        else:
+            self._invalid.pop(digest(line.task), None)
+            self._open[row] = after(self._now(row), line, where)
+            self.images_possible += (line.n or 1) if line.outcome in BILLED_IN_VAIN else 0
+
+    def _close(self, sent: tuple[int, int], file: int) -> None:
+        """Strike a `sent` line off: that of the same ledger, as another's may be of a shard that sent the same."""
+        places = self._sent.get(sent)
+        if places is None:
+            return
+        places.remove(next((place for place in places if place.file == file), places[0]))
+        if not places:
+            del self._sent[sent]
+
+    def _have(self, task: str, row: int, outputs: list[Output], where: Where) -> None:
+        """The line at `where` names a task's outputs, which are of the fingerprint in `row`."""
+        key = digest(task)
+        self._invalid.pop(key, None)
+        number = self._tasks.add(key)
+        if number == len(self._done):
+            self._done.append(where)
+        self._done[number] = where
+        self._add_source(row, where)
+        for output in outputs:
+            self._paths.add(path_digest(output.path))
+
+    def _add_source(self, row: int, where: Where) -> None:
+        first = self._sources[row]
+        if first == NOWHERE:
+            self._sources[row] = where
+            return
+        if row not in self._more_sources:
+            self._more_sources[row] = Places()
+            self._more_sources[row].append(first)
+        self._more_sources[row].append(where)
+
+    def _reopen(self, line: Reopened) -> None:
+        row = self._fingerprints.find(digest(line.fingerprint))
+        if row >= 0:
+            self._open[row] = Course()
+        base = digest(line.base)
+        if line.generation or base in self._generations:
+            self._generations[base] = line.generation
+
+    def _row(self, fingerprint: str) -> int:
+        row = self._fingerprints.add(digest(fingerprint))
+        if row == len(self._attempts):
+            self._attempts.append(0)
+            self._succeeded.append(False)
+            self._sources.append(NOWHERE)
+        return row
+
+    def _now(self, row: int) -> Course:
+        return self._open.get(row) or (_SUCCESS if self._succeeded[row] else _NOTHING)
+
+
+_NOTHING = Course()
+_SUCCESS = Course(last=Outcome.SUCCEEDED)
+
+
+def _invalid_state(line: Settled) -> bytes:
+    inputs = [f"{i.role}\0{i.path}\0{i.sha256}\0{i.bytes}\0{i.mtime_ns}" for i in line.inputs or ()]
+    return digest("\n".join([str(line.code), str(line.message), *inputs]))

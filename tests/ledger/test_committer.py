@@ -1,0 +1,419 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from pipeline.durable import write_all
+from pipeline.errors import StorageError
+from pipeline.ledger import committer as committer_module
+from pipeline.ledger import ledger_file
+from pipeline.ledger.committer import Committer, UnpublishedError
+from pipeline.ledger.places import Where
+from pipeline.ledger.records import Record, Settled
+from pipeline.ledger.replay import Ledgers
+from pipeline.ledger.reserve import Reserve
+from pipeline.ledger.scan import repair
+from tests.ledger.lines import end, reused, run, sent, settled
+
+pytestmark = pytest.mark.anyio
+
+NOON = datetime(2026, 11, 1, 12, 0, 0, 5678, tzinfo=timezone(timedelta(hours=2)))
+
+
+@asynccontextmanager
+async def serving(folder: Path, *, slots: int = 2) -> AsyncIterator[Committer]:
+    (folder / "parts").mkdir(exist_ok=True)
+    limiter = anyio.CapacityLimiter(1)
+    path = folder / "ledger.jsonl"
+    committer = Committer(path, "r1", folder / "parts", slots=slots, now=lambda: NOON, limiter=limiter, file=3)
+    async with anyio.create_task_group() as group:
+        group.start_soon(committer.serve)
+        try:
+            yield committer
+        finally:
+            committer.close()
+
+
+def written(folder: Path) -> list[Record]:
+    return [entry.record for entry in Ledgers(folder).entries()]
+
+
+def failing(code: int, calls: list[int] | None = None, *, times: int = 1) -> Callable[..., Any]:
+    """A call that fails with an errno its first `times` times, and then does nothing."""
+    left = [times]
+
+    def call(*_: object, **__: object) -> None:
+        if calls is not None:
+            calls.append(1)
+        if left[0]:
+            left[0] -= 1
+            raise OSError(code, f"injected: {os.strerror(code)}")
+
+    return call
+
+
+async def refused(committer: Committer, record: Record) -> str:
+    with pytest.raises(StorageError) as caught:
+        await committer.append(record)
+    return str(caught.value)
+
+
+async def test_a_line_is_stamped_and_placed(tmp_path: Path) -> None:
+    """A line carries its run, UTC time in milliseconds and its write's offset, and its place reads back."""
+    async with serving(tmp_path) as committer:
+        first = await committer.append(run())
+        second = await committer.append(sent("a"))
+    lines = (tmp_path / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    assert (first, second) == (Where(3, 0, len(lines[0])), Where(3, len(lines[0]), len(lines[1])))
+    record = written(tmp_path)[1]
+    assert (record.run, record.at, record.group) == ("r1", "2026-11-01T10:00:00.005Z", len(lines[0]))
+
+
+async def test_a_new_ledger_s_name_is_durable_before_its_first_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output folder is synced once, between creating the file and writing to it."""
+    sizes: list[int] = []
+    monkeypatch.setattr(ledger_file, "sync_folder", lambda path: sizes.append(os.stat(path / "ledger.jsonl").st_size))
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        await committer.append(sent("a"))
+    assert sizes == [0]
+
+
+async def test_lines_that_come_together_share_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty workers' lines are one group: one sync, one offset."""
+    synced: list[int] = []
+    monkeypatch.setattr(ledger_file, "sync_file", synced.append)
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        async with anyio.create_task_group() as workers:
+            for number in range(20):
+                workers.start_soon(committer.append, sent(str(number)))
+    assert len({record.group for record in written(tmp_path)[1:]}) == 1
+    assert len(synced) == 2
+
+
+async def test_the_first_write_of_a_ledger_is_one_line(tmp_path: Path) -> None:
+    """Lines queued together into an empty ledger do not share the first group."""
+    async with serving(tmp_path) as committer, anyio.create_task_group() as workers:
+        for number in range(5):
+            workers.start_soon(committer.append, sent(str(number)))
+    assert [record.group == 0 for record in written(tmp_path)] == [True, False, False, False, False]
+
+
+async def test_commit_syncs_parts_then_the_line_then_publishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts folder, the line and the name become durable in this order, and the publish's value comes back."""
+    order: list[str] = []
+    monkeypatch.setattr(committer_module, "sync_folder", lambda path: order.append(path.name))
+    monkeypatch.setattr(ledger_file, "sync_file", lambda _: order.append("line"))
+
+    def publish() -> int:
+        order.append("publish")
+        return 42
+
+    async with serving(tmp_path) as committer:
+        done = await committer.commit(settled("a", "succeeded"), publish)
+    assert order == ["parts", "line", "publish"]
+    assert (done.value, done.where.offset) == (42, 0)
+
+
+async def test_an_append_of_the_group_does_not_wait_for_its_publishes(tmp_path: Path) -> None:
+    """A plain line's worker goes on while another's result is still being named."""
+    appended = anyio.Event()
+    order: list[str] = []
+
+    def slow() -> None:
+        time.sleep(0.2)
+        order.append("published")
+
+    async def append() -> None:
+        await committer.append(sent("b"))
+        order.append("appended")
+        appended.set()
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        async with anyio.create_task_group() as workers:
+            workers.start_soon(committer.commit, settled("a", "succeeded"), slow)
+            workers.start_soon(append)
+    assert order == ["appended", "published"]
+
+
+async def test_a_cancelled_worker_s_line_is_written(tmp_path: Path) -> None:
+    """Cancellation that arrives while a line is queued neither drops it nor hides its place."""
+    places: list[Where] = []
+    async with serving(tmp_path) as committer:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            places.append(await committer.append(run()))
+            await anyio.lowlevel.checkpoint()
+            pytest.fail("the cancellation was lost")
+    assert len(written(tmp_path)) == len(places) == 1
+
+
+async def test_serving_outlives_the_cancellation_of_its_task_group(tmp_path: Path) -> None:
+    """Lines queued before `close` are written although the group that serves was cancelled."""
+    (tmp_path / "parts").mkdir()
+    committer = Committer(
+        tmp_path / "ledger.jsonl",
+        "r1",
+        tmp_path / "parts",
+        slots=1,
+        now=lambda: NOON,
+        limiter=anyio.CapacityLimiter(1),
+    )
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            await committer.append(run())
+            committer.close()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(committer.serve)
+        group.start_soon(work)
+        await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    assert len(written(tmp_path)) == 1
+
+
+async def test_a_record_for_a_closed_committer_is_a_bug(tmp_path: Path) -> None:
+    """Queuing after `close` raises instead of waiting for ever."""
+    async with serving(tmp_path) as committer:
+        pass
+    with pytest.raises(RuntimeError):
+        await committer.append(run())
+
+
+async def test_a_publish_that_fails_leaves_the_line(tmp_path: Path) -> None:
+    """The worker learns that the line is durable and the name was not given; the others of the group go on."""
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        with pytest.raises(UnpublishedError, match="no name") as caught:
+            await committer.commit(
+                settled("a", "succeeded"), lambda: (_ for _ in ()).throw(OSError("no name")).__next__()
+            )
+        await committer.append(sent("b"))
+    assert caught.value.where.offset > 0
+    assert len(written(tmp_path)) == 3
+
+
+async def test_a_failed_sync_of_the_parts_folder_stops_commits_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results whose parts may be lost get no line, now or later, and no second sync; other lines are still written."""
+    calls: list[int] = []
+    monkeypatch.setattr(committer_module, "sync_folder", failing(errno.EIO, calls))
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        for _ in range(2):
+            with pytest.raises(StorageError, match="parts"):
+                await committer.commit(settled("a", "succeeded"), lambda: pytest.fail("published"))
+        await committer.append(settled("a", "unusable", code="storage"))
+    assert [record.outcome for record in written(tmp_path) if isinstance(record, Settled)] == ["unusable"]
+    assert len(calls) == 1
+
+
+async def test_eio_on_fdatasync_breaks_the_ledger_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed sync the lines are cut off, nobody syncs again, and every later line is refused."""
+    calls: list[int] = []
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        monkeypatch.setattr(ledger_file, "sync_file", failing(errno.EIO, calls))
+        for record in (sent("a"), settled("a", "in_doubt"), end()):
+            assert "cannot be synced" in await refused(committer, record)
+    assert len(calls) == 1
+    assert len(written(tmp_path)) == 1
+
+
+async def test_a_full_disk_fails_new_work_and_keeps_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no more space can be reserved, what begins work fails, and `settled` and `end` lines are written."""
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        monkeypatch.setattr(Reserve, "ensure", failing(errno.ENOSPC))
+        results: dict[str, str] = {}
+
+        async def attempt(name: str, record: Record) -> None:
+            try:
+                await committer.append(record)
+                results[name] = "written"
+            except StorageError as exc:
+                results[name] = str(exc)
+
+        async with anyio.create_task_group() as workers:
+            workers.start_soon(attempt, "sent", sent("a"))
+            workers.start_soon(attempt, "settled", settled("b", "unusable", code="storage"))
+            workers.start_soon(attempt, "invalid", settled("c", "invalid", 0))
+        await attempt("reused", reused("d", "e"))
+        await attempt("end", end())
+    assert results["settled"] == results["end"] == "written"
+    assert all("disk is full" in results[name] for name in ("sent", "invalid", "reused"))
+    assert [type(record).__name__ for record in written(tmp_path)] == ["Run", "Settled", "End"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+async def test_a_short_write_on_a_full_disk_is_cut_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Half a line that a full disk left is cut off before the next line, which is last words, is written."""
+
+    def short(fd: int, data: bytes) -> None:
+        monkeypatch.setattr(ledger_file, "write_all", write_all)
+        os.write(fd, data[: len(data) // 2])
+        raise OSError(code, os.strerror(code))
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        monkeypatch.setattr(ledger_file, "write_all", short)
+        assert "disk is full" in await refused(committer, sent("a"))
+        await committer.append(settled("b", "in_doubt"))
+    assert [type(record).__name__ for record in written(tmp_path)] == ["Run", "Settled"]
+
+
+async def test_eio_on_write_is_cut_back_and_breaks_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails for another reason than space leaves a whole ledger, and no line is tried again."""
+
+    def short(fd: int, data: bytes) -> None:
+        os.write(fd, data[:10])
+        raise OSError(errno.EIO, "injected")
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        size = (tmp_path / "ledger.jsonl").stat().st_size
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger_file, "write_all", short)
+            await refused(committer, settled("a", "in_doubt"))
+        await refused(committer, settled("a", "in_doubt"))
+    assert (tmp_path / "ledger.jsonl").stat().st_size == size
+
+
+def replace(path: Path) -> None:
+    path.write_bytes(path.rename(path.with_suffix(".old")).read_bytes())
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"{}\n")
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 10)
+
+
+@pytest.mark.parametrize("change", [replace, lengthen, cut, Path.unlink])
+async def test_a_ledger_that_changed_during_the_run_is_left_alone(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    """Replaced, cut, lengthened or removed: nothing is written, cut or created any more."""
+    path = tmp_path / "ledger.jsonl"
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        change(path)
+        after = path.read_bytes() if path.exists() else None
+        assert "during the run" in await refused(committer, sent("a"))
+        await refused(committer, settled("a", "in_doubt"))
+    assert (path.read_bytes() if path.exists() else None) == after
+
+
+async def test_a_ledger_that_cannot_be_opened_is_told_to_every_worker(tmp_path: Path) -> None:
+    """A folder in the ledger's place fails each line, and nobody waits for ever."""
+    (tmp_path / "ledger.jsonl").mkdir()
+    async with serving(tmp_path) as committer:
+        for _ in range(2):
+            assert "cannot be opened" in await refused(committer, run())
+
+
+async def test_a_torn_ledger_is_not_appended_to(tmp_path: Path) -> None:
+    """A line behind an unfinished one would be lost with it."""
+    (tmp_path / "ledger.jsonl").write_bytes(b'{"type":')
+    async with serving(tmp_path) as committer:
+        assert "repaired" in await refused(committer, run())
+
+
+async def test_one_record_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
+    """The others of its group are written, in places that are right."""
+    places: list[Where] = []
+
+    async def append(record: Record) -> None:
+        places.append(await committer.append(record))
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        async with anyio.create_task_group() as workers:
+            workers.start_soon(append, sent("a"))
+            workers.start_soon(refused, committer, settled("b", "refused", row={"x": object()}))
+            workers.start_soon(append, sent("c"))
+    ledgers = Ledgers(tmp_path)
+    assert [ledgers.read(where._replace(file=0)).task for where in places] == ["a", "c"]  # type: ignore[union-attr]  # they are `sent` records
+    ledgers.close()
+
+
+async def test_a_bug_in_the_clock_reaches_the_worker(tmp_path: Path) -> None:
+    """Whatever goes wrong while a group is written, its workers hear of it."""
+    async with serving(tmp_path) as committer:
+        committer._now = lambda: 1 // 0  # type: ignore[assignment,return-value]  # a broken clock
+        assert "division" in await refused(committer, run())
+
+
+async def test_the_ledger_is_private_and_its_reserve_given_back(tmp_path: Path) -> None:
+    """The file is 0600, and once closed it takes no more space than its bytes need."""
+    async with serving(tmp_path, slots=64) as committer:
+        await committer.append(run())
+        held = (tmp_path / "ledger.jsonl").stat()
+    after = (tmp_path / "ledger.jsonl").stat()
+    assert after.st_mode & 0o777 == 0o600
+    assert held.st_size == after.st_size
+    assert after.st_blocks * 512 <= 8192
+    assert sorted(os.listdir(tmp_path)) == ["ledger.jsonl", "parts"]
+
+
+APPENDER = """
+import sys, anyio
+from datetime import datetime, UTC
+from pathlib import Path
+from pipeline.ledger.committer import Committer
+from tests.ledger.lines import run, sent
+
+async def main(folder):
+    limiter = anyio.CapacityLimiter(1)
+    now = lambda: datetime.now(UTC)
+    committer = Committer(folder / "ledger.jsonl", "r", folder, slots=8, now=now, limiter=limiter)
+    async def work(name):
+        for number in range(100000):
+            await committer.append(sent(f"{name}-{number}"))
+            print(f"{name}-{number}", flush=True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(committer.serve)
+        await committer.append(run())
+        for name in range(8):
+            group.start_soon(work, name)
+
+anyio.run(main, Path(sys.argv[1]))
+"""
+
+
+def test_every_acknowledged_line_outlives_kill_9(tmp_path: Path) -> None:
+    """What a worker was told is durable is in the ledger after the writer was killed, and the ledger is whole."""
+    for _ in range(3):
+        writer = subprocess.Popen([sys.executable, "-c", APPENDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        told = [writer.stdout.readline().strip() for _ in range(100)]
+        writer.send_signal(signal.SIGKILL)
+        told += writer.stdout.read().split("\n")[:-1]
+        writer.wait()
+        writer.stdout.close()
+        repair(tmp_path / "ledger.jsonl", tmp_path / ".retouch" / "torn")
+        tasks = [getattr(record, "task", None) for record in written(tmp_path)]
+        assert set(told) <= set(tasks)
