@@ -44,9 +44,9 @@ class Places(Sequence[Where]):
         self._lengths[index] = where.length
 
     def append(self, where: Where) -> None:
-        """Add a place at the end."""
-        self._starts.append(where.file << _OFFSET_BITS | where.offset)
+        """Add a place at the end; a thread that reads meanwhile does not see it before it is whole."""
         self._lengths.append(where.length)
+        self._starts.append(where.file << _OFFSET_BITS | where.offset)
 
 
 NOWHERE = Where(0, 0, 0)

@@ -6,11 +6,13 @@ Contract:
 2. It keeps digests and places, not records: some 140 bytes for a task that succeeded at once. What is unusual about a
    fingerprint is kept until it succeeds.
 3. Attempts, outcomes and money belong to the fingerprint; only which line made a task done belongs to the task.
+4. One thread applies lines while others ask: an answer is from before a line or from after it.
 """
 
 from __future__ import annotations
 
 from array import array
+from threading import Lock
 
 import msgspec
 from msgspec.structs import replace
@@ -49,6 +51,7 @@ class State:
         self._generations: dict[bytes, int] = {}
         self._invalid: dict[bytes, bytes] = {}
         self._paths = DigestIndex()
+        self._lock = Lock()
 
     @property
     def done(self) -> int:
@@ -71,17 +74,21 @@ class State:
 
     def task(self, task: str) -> Where | None:
         """The line that last made a task done: `settled` with a success, or `reused`."""
-        row = self._tasks.find(digest(task))
-        return None if row < 0 else self._done[row]
+        key = digest(task)
+        with self._lock:
+            row = self._tasks.find(key)
+            return None if row < 0 else self._done[row]
 
     def history(self, fingerprint: str) -> History:
         """A fingerprint's past; an empty one if it has none."""
-        row = self._fingerprints.find(digest(fingerprint))
-        if row < 0:
-            return History()
-        now, first = self._now(row), self._sources[row]
-        sources = self._more_sources.get(row) or ((first,) if first != NOWHERE else ())
-        return History(**msgspec.structs.asdict(now), attempts=self._attempts[row], sources=sources)
+        key = digest(fingerprint)
+        with self._lock:
+            row = self._fingerprints.find(key)
+            if row < 0:
+                return History()
+            now, first, attempts = self._now(row), self._sources[row], self._attempts[row]
+            sources = self._more_sources.get(row) or ((first,) if first != NOWHERE else ())
+        return History(**msgspec.structs.asdict(now), attempts=attempts, sources=sources)
 
     def generation(self, base: str) -> int:
         """The generation that is wanted of a base fingerprint."""
@@ -97,6 +104,10 @@ class State:
 
     def apply(self, record: Record, where: Where) -> None:
         """Take in the next line of the ledger, stamped, and where it stands."""
+        with self._lock:
+            self._apply(record, where)
+
+    def _apply(self, record: Record, where: Where) -> None:
         match record:
             case Settled(outcome=Outcome.INVALID):
                 self._invalid[digest(record.task)] = _invalid_state(record)

@@ -131,6 +131,20 @@ def read_part(folder: OutputFolder, name: str) -> bytes:
             return file.readall()
 
 
+def sync_part(folder: OutputFolder, name: str) -> None:
+    """Bring a part to the medium that was left by a run of which nobody knows how far it came.
+
+    Raises:
+        StorageError: it cannot be synced; never take its bytes as stored then.
+    """
+    with storage_errors(f"sync {folder.root / PARTS / name}"), folder.at(PARTS) as fd:
+        part = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            sync_file(part)
+        finally:
+            os.close(part)
+
+
 def remove_part(folder: OutputFolder, name: str) -> None:
     """Remove a part that belongs to no result; publishing again is what removes the others.
 

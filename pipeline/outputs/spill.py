@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from typing import Final
 from pipeline.durable import sync_file, sync_folder, write_all
 from pipeline.outputs.entry import Entry, content_of
 from pipeline.outputs.folder import PARTS, OutputFolder, storage_errors
-from pipeline.outputs.parts import write_part
+from pipeline.outputs.parts import remove_part, sync_part, write_part
 
 _LINE: Final = "line"
 
@@ -79,10 +80,17 @@ class Spill:
             _write(entry / f"{_LINE}.new", line)
             sync_folder(entry)
             (entry / f"{_LINE}.new").rename(entry / _LINE)
-            sync_folder(entry)
+            try:
+                sync_folder(entry)
+            except OSError:
+                # Who is told that it is not here says so in the ledger: it must not turn up as well.
+                (entry / _LINE).unlink(missing_ok=True)
+                raise
 
     def waiting(self) -> list[Spilled]:
         """What waits for this output folder, sorted by name; results whose storing was cut short are left out.
+
+        So are those that another shard takes in at this moment.
 
         Raises:
             StorageError: the spill folder is there but cannot be read.
@@ -90,7 +98,8 @@ class Spill:
         with storage_errors(f"read the spill folder {self.folder}"):
             if not self.folder.exists():
                 return []
-            return [_load(line.parent) for line in sorted(self.folder.glob(f"*/{_LINE}"))]
+            found = [_load(line.parent) for line in sorted(self.folder.glob(f"*/{_LINE}"))]
+            return [spilled for spilled in found if spilled is not None]
 
     def take(self, spilled: Spilled, folder: OutputFolder) -> bytes:
         """Bring a result's images into `.retouch/parts/`; its encoded line, for the ledger.
@@ -103,8 +112,11 @@ class Spill:
         for name in spilled.parts:
             with storage_errors(f"bring in {spilled.folder / name}"):
                 data = (spilled.folder / name).read_bytes()
-                if not _has_part(folder, name, data):
-                    write_part(folder, name, data)
+                if _has_part(folder, name, data):
+                    sync_part(folder, name)  # it may be of a start that was killed before it did
+                    continue
+                remove_part(folder, name)  # half a part, of a start that was killed while it wrote it
+                write_part(folder, name, data)
         return spilled.line
 
     def done(self, spilled: Spilled) -> None:
@@ -113,7 +125,7 @@ class Spill:
         Raises:
             StorageError: it cannot be removed.
         """
-        with storage_errors(f"remove {spilled.folder}"):
+        with storage_errors(f"remove {spilled.folder}"), suppress(FileNotFoundError):  # another shard may do so too
             # Without its line the rest is no result: a crash from here on leaves rubbish, never half a result.
             (spilled.folder / _LINE).unlink(missing_ok=True)
             if spilled.folder.exists():
@@ -139,9 +151,12 @@ def _write(path: Path, data: bytes) -> None:
         os.close(fd)
 
 
-def _load(entry: Path) -> Spilled:
-    names = sorted(path.name for path in entry.iterdir() if path.name != _LINE)
-    return Spilled(entry, (entry / _LINE).read_bytes(), tuple(names))
+def _load(entry: Path) -> Spilled | None:
+    try:
+        names = sorted(path.name for path in entry.iterdir() if path.name != _LINE)
+        return Spilled(entry, (entry / _LINE).read_bytes(), tuple(names))
+    except FileNotFoundError:
+        return None
 
 
 def _has_part(folder: OutputFolder, name: str, data: bytes) -> bool:

@@ -25,6 +25,10 @@ _FICLONE: Final = 0x40049409
 _CHUNK: Final = 1 << 20
 
 
+class MovedError(StorageError):
+    """A picture is not where it was found any more: another result took its name meanwhile. Look for it again."""
+
+
 class Stored(Protocol):
     """What the ledger says of one image: `path` in the output folder, `part` below its parts, `bytes` its length."""
 
@@ -108,13 +112,14 @@ def copy_part(folder: OutputFolder, source: str, sha256: str, name: str) -> str:
     `source` is what `find` returned. The name that the part got is returned.
 
     Raises:
-        StorageError: it cannot be copied, or its bytes are not those of `sha256`.
+        MovedError: it is gone, or its bytes are not those of `sha256`.
+        StorageError: it cannot be copied.
     """
     parent, _, leaf = source.rpartition("/")
     with storage_errors(f"copy {folder.root / source}"), folder.at(parent) as home:
         file = open_regular(Entry(home, leaf))
         if file is None:
-            raise StorageError(f"{folder.root / source} is gone, or is no regular file")
+            raise MovedError(f"{folder.root / source} is gone, or is no regular file")
         with file:
             return store(folder, name, lambda target: _copy(file, target, sha256, source))
 
@@ -127,7 +132,7 @@ def _copy(source: FileIO, target: int, sha256: str, path: str) -> None:
     os.lseek(target, 0, os.SEEK_SET)
     with FileIO(target, closefd=False) as copy:
         if hashlib.file_digest(copy, "sha256").hexdigest() != sha256:
-            raise StorageError(f"{path} changed while it was copied; run again")
+            raise MovedError(f"{path} changed while it was copied; run again")
 
 
 def _share_blocks(source: int, target: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, nan
 
 SECONDS = {"low": 8.0, "medium": 20.0, "high": 50.0, "xhigh": 80.0, "max": 120.0}
 """What the real endpoint takes for one image, by quality, in seconds."""
@@ -28,9 +28,12 @@ class Latency:
 
 def parse_seconds(text: str) -> float:
     """Read a finite number of seconds, 0 or more, with or without its `s`. Raises ValueError."""
-    seconds = float(text.removesuffix("s"))
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = nan
     if not isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{text!r} is not a number of seconds; expected 0 or more, such as 0.5")
+        raise ValueError(f"{text!r} is not a number of seconds; expected 0 or more, such as 0.5 or 2s")
     return seconds
 
 

@@ -1,0 +1,94 @@
+"""How a run is shown: a bar on a terminal, a plain line an interval elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+from pipeline.cli.terminal import is_terminal, printable, say
+from pipeline.run.progress import Snapshot, View, duration, plain_line, state_words
+
+
+class Bar:
+    """A tqdm bar on stderr with the run's numbers beside it."""
+
+    interval = 0.2
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._tqdm = tqdm
+        self._bar: tqdm[Any] | None = None
+
+    def update(self, snapshot: Snapshot) -> None:
+        with suppress(OSError, ValueError):  # the terminal is gone; the run goes on
+            self._update(snapshot)
+
+    def _update(self, snapshot: Snapshot) -> None:
+        bar = self._bar
+        if bar is None:
+            form = "{n_fmt}/{total_fmt} {percentage:3.0f}%|{bar}| {desc}"
+            bar = self._bar = self._tqdm(
+                total=snapshot.total, file=sys.stderr, bar_format=form, dynamic_ncols=True, leave=False
+            )
+        bar.total = snapshot.total
+        bar.n = snapshot.finished
+        bar.set_description_str(f"{state_words(snapshot)}, ETA {duration(snapshot.seconds_left)}")
+
+    def note(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._tqdm.write(printable(text), file=sys.stderr)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            with suppress(OSError, ValueError):
+                self._bar.close()
+
+
+class Lines:
+    """A line of text now and then, for pipes and logs."""
+
+    interval = 1.0
+    every = 15.0
+    """Seconds between two lines."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def update(self, snapshot: Snapshot) -> None:
+        now = time.monotonic()
+        if self._last is None:
+            self._last = now
+        elif now - self._last >= self.every:
+            self._last = now
+            say(plain_line(snapshot))
+
+    def note(self, text: str) -> None:
+        say(text)
+
+    def close(self) -> None:
+        """Lines need no end."""
+
+
+class Quiet:
+    """Only what must be known: warnings and errors."""
+
+    interval = 1.0
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        say(text)
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+def view_for(*, quiet: bool) -> View:
+    """The view that fits stderr."""
+    if quiet:
+        return Quiet()
+    return Bar() if is_terminal(sys.stderr) else Lines()

@@ -1,0 +1,126 @@
+"""What a response body holds: images, usage, or an error; read without copying what is large.
+
+A body is opened one level deep, so that base64 of many megabytes is found as a slice and decoded once. Nothing here
+raises for what a server may send.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pybase64
+
+_BOM = b"\xef\xbb\xbf"
+_MAX_PLAIN = 1 << 20
+_NO_NUMBERS: dict[str, None] = {}
+# Token counts are far below this; anything above is a broken server's, and would break sums in binary floats.
+_MAX_COUNT = 1 << 53
+
+Document = Mapping[str, msgspec.Raw]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageData:
+    """One image of an answer: its bytes, or the URL at which it lies, or the code of why there is neither."""
+
+    data: bytes | None = field(default=None, repr=False)
+    url: str | None = None
+    problem: str | None = None
+
+
+def read_document(body: bytes | bytearray) -> Document | None:
+    """The members of a JSON object, each still encoded; None where the body is anything else.
+
+    White space before the object is fine: gateways send it to keep a silent connection open.
+    """
+    text = memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else memoryview(body)
+    document: Document | None = _open(text, dict[str, msgspec.Raw])
+    return _open(_mended(text), dict[str, msgspec.Raw]) if document is None else document
+
+
+def read_plain(document: Document, name: str) -> Any:
+    """A member in plain values; None where it is absent, damaged or over 1 MiB. Broken UTF-8 is replaced."""
+    raw = document.get(name)
+    if raw is None or len(memoryview(raw)) > _MAX_PLAIN:
+        return None
+    try:
+        return json.loads(bytes(raw).decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def read_images(document: Document) -> tuple[ImageData, ...]:
+    """The images of an answer in order, with a problem where an entry holds none."""
+    entries = _open(document.get("data"), list[msgspec.Raw]) or []
+    return tuple(_image(_open(entry, dict[str, msgspec.Raw]) or {}) for entry in entries)
+
+
+def read_usage(document: Document) -> dict[str, Any] | None:
+    """The token counts of an answer, as the endpoint returns them; None where they say nothing or cannot be true.
+
+    All zero is what LiteLLM's proxy sends where its upstream sent nothing.
+    """
+    usage = read_plain(document, "usage")
+    if not isinstance(usage, dict):
+        return None
+    counts: dict[str, Any] = {}
+    for name, value in usage.items():
+        if isinstance(value, dict):
+            counts[name] = {inner: count for inner, count in value.items() if count is not None}
+        elif value is not None and "tokens" in name:
+            counts[name] = value
+    flat = [count for value in counts.values() for count in (value.values() if isinstance(value, dict) else [value])]
+    told = {"input_tokens", "output_tokens"} <= counts.keys() and any(flat)
+    return counts if told and all(map(_is_count, flat)) else None
+
+
+def _mended(text: memoryview) -> bytes | None:
+    """JSON without what only lenient readers take: NaN, and half an emoji's surrogate pair where a server cut it."""
+    try:
+        plain = json.loads(bytes(text).decode("utf-8", "replace"), parse_constant=_NO_NUMBERS.get)
+        return json.dumps(plain, ensure_ascii=False).encode(errors="replace")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT
+
+
+def _image(entry: Document) -> ImageData:
+    encoded = entry.get("b64_json")
+    if encoded is not None and bytes(memoryview(encoded)[:4]) not in (b"null", b'""'):
+        return _decoded(encoded)
+    url = read_plain(entry, "url")
+    if not isinstance(url, str) or not url:
+        return ImageData(problem="no_image")
+    return _decoded(entry["url"]) if url.startswith("data:") else ImageData(url=url)
+
+
+def _decoded(raw: msgspec.Raw) -> ImageData:
+    """Base64 of a JSON string, strictly; a `data:` prefix is dropped, as it leaves no doubt about the bytes."""
+    view = memoryview(raw)
+    data = _base64(view[1:-1]) if view[0] == ord('"') else b""
+    if data is None:
+        # Escaped slashes, as PHP writes them, or a data URL.
+        text: str = _open(raw, str) or ""
+        data = _base64((text.partition(",")[2] if text.startswith("data:") else text).encode())
+    return ImageData(data=data) if data else ImageData(problem="bad_base64")
+
+
+def _base64(text: bytes | memoryview) -> bytes | None:
+    try:
+        return pybase64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+
+
+def _open(raw: Any, kind: Any) -> Any:
+    try:
+        return None if raw is None else msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,107 @@
+"""What an error body says: its codes, the most specific first, and a sentence for the user.
+
+The envelope is OpenAI's `{"error": {"message", "type", "param", "code"}}`. LiteLLM's proxy puts the status into `code`
+and the upstream's envelope into `message`, as JSON or as Python prints a dict; FastAPI servers (vLLM, SGLang) send
+`detail`; proxies send HTML.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.endpoint.answer import Document, read_plain
+
+_CODE = re.compile(r"(?!(?:none|null)$)[a-z][a-z0-9_.-]{0,79}", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,400})", re.IGNORECASE)
+_TAG = re.compile(r"<[^>]{0,1000}>")
+_LONGEST = 20_000
+_DEEPEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """The codes of an error in the order in which they count, and its message; both are empty where it has none."""
+
+    codes: tuple[str, ...] = ()
+    message: str = ""
+
+
+def read_complaint(body: bytes | bytearray, document: Document | None) -> Complaint:
+    """The error of a body; `document` is the body opened, None where it is not a JSON object."""
+    if document is None:
+        return Complaint(message=_text_of(bytes(body[:_LONGEST])))
+    members = {name: read_plain(document, name) for name in ("error", "detail", "message", "code", "type")}
+    complaint = _read(members, 0)
+    if complaint == Complaint() and "data" not in document:
+        return Complaint(message=bytes(body[:_LONGEST]).decode("utf-8", "replace"))
+    return complaint
+
+
+def _read(members: dict[str, Any], depth: int) -> Complaint:
+    """The complaint of `{"error": …}`, of `{"detail": …}`, or of an object that is itself the error."""
+    error = members.get("error")
+    if isinstance(error, dict):
+        return _read_error(error, depth)
+    if isinstance(error, str):
+        return _read_error({**members, "message": error}, depth)
+    if members.get("detail"):
+        return _read_detail(members["detail"], depth)
+    return _read_error(members, depth)
+
+
+def _read_error(error: dict[str, Any], depth: int) -> Complaint:
+    message = error.get("message")
+    text = message if isinstance(message, str) else json.dumps(message) if message else ""
+    inner = _embedded(text, depth)
+    own = _codes(error.get("code"))
+    return Complaint((*own, *inner.codes, *_codes(error.get("type"))), inner.message or text)
+
+
+def _read_detail(detail: Any, depth: int) -> Complaint:
+    if isinstance(detail, str):
+        return Complaint(message=detail)
+    entries = [entry for entry in (detail if isinstance(detail, list) else [detail]) if isinstance(entry, dict)]
+    if not entries:
+        return Complaint(message=json.dumps(detail))
+    first = entries[0]
+    return _read_error(first | {"message": first.get("message") or first.get("msg")}, depth)
+
+
+def _codes(value: Any) -> Iterator[str]:
+    """A code that is a word; a status in its place is none."""
+    if isinstance(value, str) and _CODE.fullmatch(value.strip()):
+        yield value.strip()
+
+
+def _embedded(message: str, depth: int) -> Complaint:
+    """The complaint that a router wrapped into its message."""
+    start = message.find("{")
+    if start < 0 or depth == _DEEPEST:
+        return Complaint()
+    inner = _object(message[start : start + _LONGEST])
+    is_error = isinstance(inner, dict) and not inner.keys().isdisjoint({"error", "message"})
+    return _read(inner, depth + 1) if is_error else Complaint()
+
+
+def _object(text: str) -> Any:
+    """The JSON object or printed Python dict that a text begins with, whatever follows it."""
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text[: text.rfind("}") + 1])
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _text_of(page: bytes) -> str:
+    text = page.decode("utf-8", "replace")
+    title = _TITLE.search(text)
+    return html.unescape(title[1] if title else _TAG.sub(" ", text))

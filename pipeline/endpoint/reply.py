@@ -1,0 +1,71 @@
+"""What came back from one request, before it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Failure(StrEnum):
+    """Why a request has no complete answer; the values are codes of the ledger."""
+
+    DNS = "dns"
+    CONNECT_REFUSED = "connect_refused"
+    CONNECT_TIMEOUT = "connect_timeout"
+    CONNECT_FAILED = "connect_failed"
+    TLS = "tls"
+    PROXY = "proxy_failed"
+    TOO_MANY_OPEN_FILES = "too_many_open_files"
+    INPUT_CHANGED = "input_changed"
+    RESET = "reset"
+    DISCONNECTED = "disconnected"
+    TIMEOUT = "timeout"
+    INCOMPLETE_BODY = "incomplete_body"
+    MALFORMED_RESPONSE = "malformed_response"
+    RESPONSE_TOO_LARGE = "response_too_large"
+    URL_NOT_ALLOWED = "url_not_allowed"
+
+
+NEVER_COMPLETE = frozenset(
+    {
+        Failure.DNS,
+        Failure.CONNECT_REFUSED,
+        Failure.CONNECT_TIMEOUT,
+        Failure.CONNECT_FAILED,
+        Failure.TLS,
+        Failure.PROXY,
+        Failure.TOO_MANY_OPEN_FILES,
+        Failure.INPUT_CHANGED,
+    }
+)
+"""Failures that prove that no complete request left, so that nothing can have been billed."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """Whether a request may have left, for a caller whose `post` is cancelled.
+
+    `began` turns true just before the first byte of the request can leave, and never false again.
+    """
+
+    began: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, or how far it came.
+
+    `status` is None where no status line arrived. `headers` are the few that are used, with lower-case names and
+    the key masked. `body` holds at most `max_response` bytes, as the server sent them. `failure` is None for a
+    complete answer, `detail` explains it to the user. `seconds` run from the first byte of the request, or from the
+    start where none left, to the last byte of the answer.
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | bytearray = field(default=b"", repr=False)
+    failure: Failure | None = None
+    detail: str = ""
+    began: bool = False
+    seconds: float = 0.0

@@ -1,0 +1,85 @@
+"""The files that a request sends: what is promised about them, and how they are read.
+
+1. Opening a path never blocks: a FIFO or device is refused, not waited for.
+2. What is read is what was hashed: another size, another content or a missing file raises InputChangedError.
+3. No descriptor outlives a call, so that a reader abandoned by a cancelled request leaks nothing and can never read
+   from a descriptor that was closed and given away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_MAGIC = ((0, b"\x89PNG\r\n\x1a\n", "image/png"), (0, b"\xff\xd8\xff", "image/jpeg"), (8, b"WEBP", "image/webp"))
+HEAD_BYTES = 12
+"""How many of a file's first bytes `mime_of` looks at."""
+
+
+class InputChangedError(Exception):
+    """A file is no longer what was hashed; nothing complete may be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to send: `sha256` in lower-case hex and `bytes` are of its content, `mime` is from its magic bytes."""
+
+    role: Literal["item", "reference", "mask"]
+    path: str
+    sha256: str
+    bytes: int
+    mime: str
+
+
+def mime_of(head: bytes) -> str | None:
+    """The media type of an image from its first bytes; None for anything but png, jpeg and webp."""
+    mime = next((mime for start, magic, mime in _MAGIC if head[start : start + len(magic)] == magic), None)
+    return None if mime == "image/webp" and head[:4] != b"RIFF" else mime
+
+
+def open_regular(path: str) -> int:
+    """A descriptor to read from; raises OSError where the path is no regular file that can be read."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(f"{path} is not a regular file")
+
+
+def read_part(upload: Upload, start: int, size: int, digest: _Hash) -> bytes:
+    """Bytes `start` to `start + size` of a file, taken into `digest`; the part that ends the file is checked.
+
+    Parts are read in order. Raises InputChangedError where the file is not the one that was hashed, OSError where it
+    cannot be opened or read.
+    """
+    descriptor = open_regular(upload.path)
+    try:
+        same_size = os.fstat(descriptor).st_size == upload.bytes
+        part = _read(descriptor, start, size) if same_size else b""
+    finally:
+        os.close(descriptor)
+    digest.update(part)
+    if not same_size or len(part) < size:
+        raise InputChangedError(f"{upload.path} has another size than when it was hashed")
+    if start + size == upload.bytes and digest.hexdigest() != upload.sha256:
+        raise InputChangedError(f"{upload.path} has another content than when it was hashed")
+    return part
+
+
+def read_whole(upload: Upload) -> bytes:
+    """All of a file, checked. Raises InputChangedError and OSError as `read_part` does."""
+    return read_part(upload, 0, upload.bytes, hashlib.sha256())
+
+
+def _read(descriptor: int, start: int, size: int) -> bytes:
+    parts = []
+    while size > 0 and (part := os.pread(descriptor, size, start)):
+        parts.append(part)
+        start, size = start + len(part), size - len(part)
+    return b"".join(parts)

@@ -1,0 +1,94 @@
+"""What a run holds while it goes on, handed to each of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+from pipeline.control.budget import ImageBudget
+from pipeline.control.outage import OutageClock
+from pipeline.endpoint.key import Key
+from pipeline.endpoint.transport import Transport
+from pipeline.ledger.committer import Committer
+from pipeline.ledger.places import Where
+from pipeline.ledger.records import Record
+from pipeline.ledger.replay import Ledgers
+from pipeline.ledger.state import State
+from pipeline.manifest.job import Job
+from pipeline.outputs.folder import OutputFolder
+from pipeline.outputs.spill import Spill
+from pipeline.run.gate import Gate
+from pipeline.run.halt import Halt
+from pipeline.run.summary import Tally
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Time and randomness, passed in so that a test can hold them still.
+
+    `random` is uniform in [0, 1); `token` makes a fresh Idempotency-Key; `clock` is monotonic seconds; `now` is the
+    time of day, for the ledger and for a Retry-After that is a date.
+    """
+
+    random: Callable[[], float]
+    token: Callable[[], str]
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Gauge:
+    """What is going on now, for the progress display: attempts in flight, tasks waiting to try again."""
+
+    in_flight: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A run's surroundings; `deadline` is on the monotonic clock,
+    `slots` caps the attempts in flight, `workers` the threads that decode and store.
+    """
+
+    job: Job
+    run: str
+    folder: OutputFolder
+    committer: Committer
+    ledgers: Ledgers
+    state: State
+    spill: Spill
+    transport: Transport
+    key: Key | None
+    endpoint: str
+    slots: CapacityLimiter
+    workers: CapacityLimiter
+    chance: Chance
+    halt: Halt
+    gate: Gate
+    deadline: float | None
+    tally: Tally = field(default_factory=Tally)
+    gauge: Gauge = field(default_factory=Gauge)
+    outage: OutageClock = field(default_factory=OutageClock)
+    budget: ImageBudget = field(default_factory=lambda: ImageBudget(None))
+
+    def time_left(self) -> float | None:
+        """Seconds until `stop_on.duration` ends the run; None without such a limit."""
+        return None if self.deadline is None else self.deadline - self.chance.clock()
+
+    async def append(self, record: Record) -> Where:
+        """Make a line durable and fold it into the state; raises StorageError."""
+        where = await self.committer.append(record)
+        self.state.apply(record, where)
+        return where
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking work in one of the run's own threads; waits for it even when cancelled."""
+        return await anyio.to_thread.run_sync(work, limiter=self.workers)

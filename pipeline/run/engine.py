@@ -1,0 +1,230 @@
+"""The task group: tasks are examined in order, and those that need a request live until it is settled.
+
+1. Workers return ends and never raise: one task's fault cancels no other's paid answer.
+2. At most `window` tasks are alive at once; the rest of the job is not expanded yet.
+3. Two tasks that would send the same request share one: the later waits without a slot, then looks again.
+4. From the start of a drain on, tasks are only looked at as far as that costs no reading.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from anyio.abc import TaskGroup
+
+from pipeline.control.stop_on import common_cut, too_many_failures, too_many_in_doubt
+from pipeline.endpoint.reply import Failure
+from pipeline.errors import RetouchError, StorageError
+from pipeline.ledger.records import Output
+from pipeline.ledger.standing import Standing
+from pipeline.outcome import Outcome
+from pipeline.outputs.stock import MovedError
+from pipeline.run.attempt import Ended
+from pipeline.run.context import Context
+from pipeline.run.decide import Class, Verb
+from pipeline.run.examine import Examined, Examiner
+from pipeline.run.exits import Exit
+from pipeline.run.inputs import Look
+from pipeline.run.limit import ItemLimit
+from pipeline.run.retrying import attempts
+from pipeline.run.reuse import reuse
+from pipeline.run.summary import Failure as TaskFailure
+from pipeline.tasks.task import Task
+
+BATCH_TASKS = 512
+BATCH_SECONDS = 0.05
+"""A batch of examined tasks ends with whichever comes first, so that the first request leaves at once."""
+
+BETWEEN_LOOKS = 1.0
+"""Seconds before a task is looked at again whose input changed while it was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a task ended: one of the words of `TASK_ENDS`, its outputs, and why where it failed."""
+
+    task: Task
+    word: str
+    fingerprint: str | None = None
+    outputs: tuple[Output, ...] = ()
+    code: str | None = None
+    message: str | None = None
+
+
+class Engine:
+    """Runs tasks to their ends; `on_end` hears of each."""
+
+    def __init__(self, context: Context, examiner: Examiner, limit: ItemLimit, on_end: Callable[[End], None]) -> None:
+        self._context = context
+        self._examiner = examiner
+        self._limit = limit
+        self._on_end = on_end
+        self._window = CapacityLimiter(2 * int(context.slots.total_tokens) + 32)
+        self._reader = CapacityLimiter(1)
+        self._leaders: dict[str, anyio.Event] = {}
+        self._doubts: list[float] = []
+        self._failed = 0
+        self._listed = True
+
+    async def run(self, tasks: Iterator[Task], total: int) -> None:
+        """Bring every task to its end; where tasks cannot be listed to the end, the rest of `total` is pending."""
+        async with anyio.create_task_group() as lives:
+            try:
+                while batch := await to_thread.run_sync(self._next_batch, tasks, limiter=self._reader):
+                    for work in batch:
+                        await self._start(work, lives)
+            except (RetouchError, OSError) as error:
+                self._context.halt.drain(Exit.STORAGE, f"{error}; the run cannot go on, run again when that is mended")
+                self._listed = False
+            except Exception as error:
+                self._context.halt.bug(error)
+                self._listed = False
+        if not self._listed:
+            self._context.tally.tasks["pending"] += max(0, total - self._context.tally.finished)
+
+    def _next_batch(self, tasks: Iterator[Task]) -> list[Examined]:
+        batch: list[Examined] = []
+        until = time.monotonic() + BATCH_SECONDS
+        for task in tasks:
+            look = Look.STAT if self._context.halt.draining else Look.HASH
+            batch.append(self._examiner.examine(task, look))
+            if len(batch) >= BATCH_TASKS or time.monotonic() > until:
+                break
+        return batch
+
+    async def _start(self, work: Examined, lives: TaskGroup) -> None:
+        needs_life = work.verb in (Verb.SEND, Verb.REUSE) or work.kind is Class.INVALID
+        if work.verb is Verb.SEND and not self._limit.admits(work.task):
+            return
+        if not needs_life or (self._context.halt.draining and work.verb is not Verb.REPORT):
+            self._end(self._told(work))
+            return
+        borrower = object()
+        await self._window.acquire_on_behalf_of(borrower)
+        lives.start_soon(self._live, work, borrower)
+
+    async def _live(self, work: Examined, borrower: object) -> None:
+        try:
+            self._end(await self._conclude(work))
+        except StorageError as error:
+            self._context.halt.drain(Exit.STORAGE, str(error))
+            self._end(End(work.task, "pending"))
+        except Exception as error:
+            self._context.halt.bug(error)
+            self._end(End(work.task, "pending"))
+        finally:
+            self._window.release_on_behalf_of(borrower)
+
+    async def _conclude(self, work: Examined) -> End:
+        """Lead the request where nobody does; else wait for who leads it, and look again."""
+        while work.verb in (Verb.SEND, Verb.REUSE):
+            leader = self._leaders.get(work.fingerprint)
+            if leader is None and not self._examiner.outdated(work):
+                end = await self._lead(work)
+                if end is not None:
+                    return end
+            elif leader is not None:
+                await leader.wait()
+            work = await self._context.in_thread(partial(self._examiner.examine, work.task, Look.AFRESH))
+        return await self._told_durably(work)
+
+    async def _lead(self, work: Examined) -> End | None:
+        """Take over or buy the result; None where the task must be looked at again, as a file of it changed."""
+        mine = self._leaders[work.fingerprint] = anyio.Event()
+        try:
+            if work.verb is Verb.REUSE:
+                return await self._reuse(work)
+            fresh = await self._context.in_thread(partial(self._examiner.latest, work))
+            return None if fresh is None else await self._send(fresh)
+        finally:
+            del self._leaders[work.fingerprint]
+            mine.set()
+
+    async def _send(self, work: Examined) -> End | None:
+        ended = await attempts(self._context, work, self._judge)
+        if ended.settled is not None and ended.settled.code == Failure.INPUT_CHANGED:
+            await self._context.halt.sleep(BETWEEN_LOOKS)
+            return None
+        end = self._sent_end(work, ended)
+        self._judge_failures(end)
+        return end
+
+    def _sent_end(self, work: Examined, ended: Ended) -> End:
+        settled = ended.settled
+        if settled is None or settled.outcome in (Outcome.THROTTLED, Outcome.UNSENT, Outcome.STOPPED):
+            return End(work.task, "pending", work.fingerprint)
+        if settled.outcome is Outcome.SUCCEEDED:
+            return End(work.task, "done" if ended.outputs else "pending", work.fingerprint, ended.outputs)
+        word = {Standing.FAILED: "failed", Standing.HELD: "held"}.get(
+            self._examiner.standing(work.fingerprint), "pending"
+        )
+        return End(work.task, word, work.fingerprint, code=settled.code, message=settled.message)
+
+    async def _reuse(self, work: Examined) -> End | None:
+        try:
+            return End(work.task, "reused", work.fingerprint, await reuse(self._context, work))
+        except MovedError:
+            return None
+
+    async def _told_durably(self, work: Examined) -> End:
+        if work.kind is Class.INVALID and (line := self._examiner.invalid_line(work)) is not None:
+            await self._context.append(line)
+        return self._told(work)
+
+    def _told(self, work: Examined) -> End:
+        """The end of a task for which nothing is to be done, or nothing can be any more."""
+        if work.verb is Verb.SKIP:
+            if work.warning:
+                self._context.halt.note(work.warning)
+            outputs = tuple(work.last.outputs) if work.last else ()
+            return End(work.task, "skipped", work.fingerprint, outputs)
+        if work.verb is Verb.REPORT:
+            return End(work.task, str(work.kind), work.fingerprint, code=work.code, message=work.message)
+        return End(work.task, "pending", work.fingerprint)
+
+    def _judge(self, ended: Ended) -> None:
+        """Count a settled attempt, and stop where too many end in doubt."""
+        if ended.settled is None:
+            return
+        tally, halt = self._context.tally, self._context.halt
+        tally.end_attempt(ended.settled)
+        if ended.settled.outcome is Outcome.IN_DOUBT:
+            self._doubts.append(ended.settled.seconds or 0.0)
+        limit = self._context.job.manifest.stop_on.in_doubt
+        doubts, settled = tally.attempts[Outcome.IN_DOUBT], tally.attempts.total()
+        if not halt.draining and too_many_in_doubt(doubts, settled, limit):
+            halt.drain(Exit.TOO_MANY, doubt_words(doubts, settled, common_cut(self._doubts)))
+
+    def _end(self, end: End) -> None:
+        bad = end.word in ("failed", "held", "invalid")
+        self._context.tally.end_task(end.word, TaskFailure(end.task.id, end.code, end.message) if bad else None)
+        self._on_end(end)
+
+    def _judge_failures(self, end: End) -> None:
+        """Stop where too many of the tasks that this run sent failed."""
+        self._failed += end.word == "failed"
+        halt, done = self._context.halt, self._context.tally.tasks["done"] + (end.word == "done")
+        if not halt.draining and too_many_failures(self._failed, done, self._context.job.manifest.stop_on.failures):
+            halt.drain(
+                Exit.TOO_MANY,
+                f"{self._failed} of {self._failed + done} finished tasks failed (last: {end.task.id}: {end.code}), "
+                "more than stop_on.failures allows; `retouch status JOB --failed` lists them",
+            )
+
+
+def doubt_words(doubts: int, settled: int, cut: float | None) -> str:
+    """Why a run with many attempts in doubt stops, with a hint where they were all cut at the same time."""
+    words = (
+        f"{doubts} of {settled} requests ended without an answer and may have been billed, more than stop_on.in_doubt"
+    )
+    if cut is None:
+        return f"{words} allows; check the connection and the endpoint before you run again"
+    return (
+        f"{words} allows\nhint: they were cut after {cut:.0f} s each: a gateway on the way gives up before the picture "
+        "is ready; ask for a longer time-out there, or for a lower quality or size"
+    )

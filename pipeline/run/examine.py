@@ -1,0 +1,238 @@
+"""Looking at a task: its inputs, its past in the ledger, and its files; the facts that `decide` rules on.
+
+Blocking, for a worker thread. The cheap look comes first: a finished task costs one stat for each input and output,
+and nothing is read again whose stat the ledger knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pipeline.endpoint.form import too_large
+from pipeline.ledger.records import Input, Output, Reused, Settled
+from pipeline.ledger.replay import Ledgers
+from pipeline.ledger.standing import History, Standing, standing_of
+from pipeline.ledger.state import State
+from pipeline.manifest.job import Job
+from pipeline.outcome import Outcome
+from pipeline.outputs.folder import OutputFolder
+from pipeline.outputs.publish import taken
+from pipeline.outputs.stock import find, size_of
+from pipeline.run.decide import Class, Facts, Presence, Ruling, Verb, decide
+from pipeline.run.inputs import Inputs, Look, SentFile, edit_of, fingerprint_of
+from pipeline.tasks.cache import InputCache
+from pipeline.tasks.inputs import Unusable
+from pipeline.tasks.task import Task
+
+Last = Settled | Reused
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A paid result that can be taken over: the line that names it, and where each of its pictures is."""
+
+    line: Last
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A task with all that is known of it and what is to be done.
+
+    `base` is the fingerprint with generation 0, `last` the line that last made the task done. `code` and `message`
+    say why it failed, is held or invalid; `warning` is for the user. `attempts` and `sources` count what the ledger
+    knew of the request.
+    """
+
+    task: Task
+    verb: Verb
+    kind: Class
+    again: bool = False
+    fingerprint: str = ""
+    base: str = ""
+    generation: int = 0
+    inputs: tuple[SentFile, ...] = ()
+    recorded_inputs: list[Input] | None = None
+    last: Last | None = None
+    found: Found | None = None
+    code: str | None = None
+    message: str | None = None
+    warning: str | None = None
+    attempts: int = 0
+    sources: int = 0
+
+
+class Examiner:
+    """Looks at tasks of one job against one ledger and one output folder, which may not exist yet (None)."""
+
+    def __init__(
+        self, job: Job, state: State, ledgers: Ledgers, folder: OutputFolder | None, cache: InputCache
+    ) -> None:
+        self._job = job
+        self._state = state
+        self._ledgers = ledgers
+        self._folder = folder
+        self._inputs = Inputs(str(job.folder), cache)
+
+    def examine(self, task: Task, look: Look = Look.HASH) -> Examined:
+        """What is to be done about a task; one whose inputs were not read is new, without a fingerprint.
+
+        Raises:
+            StorageError: the output folder or the ledger cannot be read.
+            OSError: this process has no descriptor or memory left.
+        """
+        if task.item.problem is not None:
+            return _invalid(task, "item", task.item.problem)
+        last = self._last(task)
+        inputs = self._inputs.of(task, last, look)
+        if isinstance(inputs, Unusable):
+            return _invalid(task, inputs.code, inputs.message)
+        if not all(file.sha256 for file in inputs):
+            return Examined(task, Verb.SEND, Class.NEW, inputs=inputs)
+        base, wanted, generation = self._wanted(task, inputs)
+        history = self._state.history(wanted)
+        found = self._facts_and_ruling(task, inputs, last, wanted)
+        examined = replace(
+            found,
+            fingerprint=wanted,
+            base=base,
+            generation=generation,
+            inputs=inputs,
+            recorded_inputs=self._inputs.recorded(inputs),
+            last=last,
+            attempts=history.attempts,
+            sources=len(history.sources),
+        )
+        return self._with_reason(examined)
+
+    def latest(self, work: Examined) -> Examined | None:
+        """The same task just before it is sent, its media types filled in; None where an input is another by now."""
+        inputs = self._inputs.latest(work.inputs)
+        if inputs is None:
+            return None
+        return replace(work, inputs=inputs, recorded_inputs=self._inputs.recorded(inputs))
+
+    def outdated(self, work: Examined) -> bool:
+        """Whether something happened to the task's request since it was examined: then it must be examined again."""
+        history = self._state.history(work.fingerprint)
+        return (history.attempts, len(history.sources)) != (work.attempts, work.sources)
+
+    def standing(self, wanted: str) -> Standing:
+        """What earlier attempts of a request allow."""
+        return standing_of(self._state.history(wanted), self._job.manifest.retries)
+
+    def invalid_line(self, work: Examined) -> Settled | None:
+        """The line that says that a task's item cannot be used; None where the ledger says so already."""
+        item = work.task.item
+        line = Settled(
+            task=work.task.id,
+            fingerprint="",
+            attempt=0,
+            outcome=Outcome.INVALID,
+            code=work.code,
+            message=work.message,
+            inputs=self._inputs.stats(work.task),
+            set=item.set,
+            key=item.key,
+            prompt=work.task.prompt,
+            variant=work.task.variant_text,
+            row=dict(item.row) if item.row is not None else None,
+        )
+        return None if self._state.invalid_known(line) else line
+
+    def _last(self, task: Task) -> Last | None:
+        where = self._state.task(task.id)
+        line = None if where is None else self._ledgers.read(where)
+        return line if isinstance(line, Settled | Reused) else None
+
+    def _wanted(self, task: Task, inputs: Sequence[SentFile]) -> tuple[str, str, int]:
+        """The base fingerprint, the wanted one, and its generation."""
+        base = fingerprint_of(task, inputs, 0)
+        generation = self._state.generation(base)
+        return base, fingerprint_of(task, inputs, generation) if generation else base, generation
+
+    def _facts_and_ruling(self, task: Task, inputs: Sequence[SentFile], last: Last | None, wanted: str) -> Examined:
+        relation = self._relation(task, inputs, last, wanted)
+        outputs = self._presence(last.outputs) if last is not None else Presence.MISSING
+        history = self._state.history(wanted)
+        done = relation == "same" and outputs is not Presence.MISSING
+        found = None if done else self._find(history, wanted)
+        facts = Facts(
+            relation,
+            outputs,
+            bool(history.sources),
+            found is not None,
+            standing_of(history, self._job.manifest.retries),
+        )
+        ruling = decide(facts, self._job.manifest.rerun)
+        fault = too_large(edit_of(task, inputs, ""), self._job.manifest.endpoint.body)
+        if ruling.verb is Verb.SEND and fault is not None:
+            return _invalid(task, "too_large", str(fault))
+        return self._as_examined(task, ruling, found, last)
+
+    def _as_examined(self, task: Task, ruling: Ruling, found: Found | None, last: Last | None) -> Examined:
+        if ruling.verb in (Verb.SEND, Verb.REUSE) and self._folder is not None:
+            foreign = taken(self._folder, task.paths, self._state.knows_path)
+            if foreign is not None:
+                return _invalid(
+                    task,
+                    "name_taken",
+                    f"{self._folder.root / foreign} is not of this job; move it away or change output.path",
+                )
+        warning = None
+        if ruling.edited and last is not None:
+            warning = f"{task.id}: an output was changed by someone; it stays and counts as done"
+        return Examined(task, ruling.verb, ruling.kind, again=ruling.again, found=found, warning=warning)
+
+    def _relation(
+        self, task: Task, inputs: Sequence[SentFile], last: Last | None, wanted: str
+    ) -> Literal["none", "same", "touched", "other"]:
+        if last is None:
+            return "none"
+        if last.fingerprint == wanted:
+            return "same"
+        before = last.inputs
+        if before is None or [file.role for file in before] != [file.role for file in inputs]:
+            return "other"
+        earlier = [replace(file, sha256=old.sha256) for file, old in zip(inputs, before, strict=True)]
+        return "touched" if self._wanted(task, earlier)[1] == last.fingerprint else "other"
+
+    def _presence(self, outputs: Sequence[Output]) -> Presence:
+        if self._folder is None:
+            return Presence.MISSING
+        presence = Presence.INTACT
+        for output in outputs:
+            size = size_of(self._folder, output.path)
+            if size is None:
+                return Presence.MISSING
+            if size != output.bytes:
+                presence = Presence.EDITED
+        return presence
+
+    def _find(self, history: History, wanted: str) -> Found | None:
+        """A result of the request whose pictures are all there, the newest first."""
+        if self._folder is None:
+            return None
+        for where in reversed(history.sources):
+            line = self._ledgers.read(where)
+            if not isinstance(line, Settled | Reused):
+                continue
+            places = [find(self._folder, output, wanted) for output in line.outputs]
+            if all(places):
+                return Found(line, tuple(place for place in places if place))
+        return None
+
+    def _with_reason(self, work: Examined) -> Examined:
+        """Why a task failed or is held, from the last line of its request."""
+        if work.kind not in (Class.FAILED, Class.HELD):
+            return work
+        history = self._state.history(work.fingerprint)
+        line = None if history.where is None else self._ledgers.read(history.where)
+        message = line.message if isinstance(line, Settled) else None
+        return replace(work, code=history.code, message=message)
+
+
+def _invalid(task: Task, code: str, message: str) -> Examined:
+    return Examined(task, Verb.REPORT, Class.INVALID, code=code, message=message)

@@ -1,0 +1,38 @@
+"""The pause of admission that a long Retry-After asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.run.halt import Halt
+
+
+class Gate:
+    """Closed while a pause lasts; `clock` is monotonic seconds."""
+
+    def __init__(self, halt: Halt, clock: Callable[[], float]) -> None:
+        self._halt = halt
+        self._clock = clock
+        self._until = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the pause still lasts; 0 without one."""
+        return max(0.0, self._until - self._clock())
+
+    @property
+    def closed(self) -> bool:
+        """Whether a pause lasts."""
+        return self.seconds_left > 0
+
+    def pause_until(self, end: float) -> None:
+        """Close until `end` on the clock, or longer where it is closed longer already."""
+        told = self.closed
+        self._until = max(end, self._until)
+        if not told:
+            self._halt.note(f"the endpoint asks for a pause: nothing is sent for {self.seconds_left:.0f} s")
+
+    async def wait(self) -> None:
+        """Return once the gate is open, or at once when the run drains."""
+        while self.closed and not self._halt.draining:
+            await self._halt.sleep(self.seconds_left)

@@ -1,0 +1,72 @@
+"""Why and how a run stops before its tasks are done.
+
+1. The first reason starts a drain: no attempt starts any more, those in flight go on.
+2. Cancelling ends what is in flight; each such attempt is settled in doubt, never forgotten.
+3. Reasons are kept, all of them: the exit code is the one of highest rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from pipeline.run.exits import Exit
+
+
+class Halt:
+    """The stop state of one run; `tell` shows the user a line now."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.reasons: list[Exit] = []
+        self.error: Exception | None = None
+        self.note = tell
+        self._draining = anyio.Event()
+        self._cancelled = False
+        self._in_flight: set[anyio.CancelScope] = set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether no further attempt may start."""
+        return self._draining.is_set()
+
+    def drain(self, reason: Exit, note: str) -> None:
+        """Start no further attempt; `note` tells the user why and what to do."""
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+            self.note(note)
+        self._draining.set()
+
+    def bug(self, error: Exception) -> None:
+        """Drain because of an error that nobody foresaw; the first one is kept for the report."""
+        self.error = self.error or error
+        self.drain(Exit.BUG, f"this is a bug in retouch: {type(error).__name__}: {error}; what is in flight goes on")
+
+    def cancel(self) -> None:
+        """End the attempts in flight, now and as they come."""
+        self._cancelled = True
+        self._draining.set()
+        for scope in list(self._in_flight):
+            scope.cancel()
+
+    @contextmanager
+    def cancellable(self) -> Iterator[anyio.CancelScope]:
+        """A scope for one attempt in flight, which `cancel` ends."""
+        with anyio.CancelScope() as scope:
+            self._in_flight.add(scope)
+            if self._cancelled:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._in_flight.discard(scope)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, but not beyond the start of a drain."""
+        with anyio.move_on_after(seconds):
+            await self._draining.wait()
+
+    async def wait(self) -> None:
+        """Return when the drain starts."""
+        await self._draining.wait()

@@ -1,0 +1,216 @@
+"""A run from its first look at the job to its summary."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from traceback import format_exception
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from pipeline.endpoint.key import Key
+from pipeline.errors import StorageError
+from pipeline.ledger.records import End as EndLine
+from pipeline.ledger.replay import ledger_path
+from pipeline.manifest.job import Job
+from pipeline.manifest.override import override
+from pipeline.run.context import Chance, Context
+from pipeline.run.engine import End, Engine
+from pipeline.run.examine import Examiner
+from pipeline.run.exits import Exit, exit_code
+from pipeline.run.flags import Flags, check_flags
+from pipeline.run.folders import in_sandbox
+from pipeline.run.halt import Halt
+from pipeline.run.limit import ItemLimit
+from pipeline.run.progress import View, snapshot
+from pipeline.run.session import Opened, key_of, open_run, real_chance
+from pipeline.run.signals import listen
+from pipeline.run.summary import Summary, attempt_counts, summarise, task_counts, usage_counts
+from pipeline.run.survey import refuse, survey
+from pipeline.tasks.expand import Prepared, prepare
+from pipeline.tasks.select import Selection
+
+OnEnd = Callable[[End, Path], None]
+
+
+async def perform(
+    job: Job,
+    flags: Flags,
+    view: View,
+    *,
+    signals: bool = False,
+    on_end: OnEnd | None = None,
+    chance: Chance | None = None,
+) -> Summary:
+    """Run a job; the one way in for the command line and the Python API.
+
+    Raises JobError, LockedError, RebuyError or StorageError where the run cannot begin.
+    """
+    chance = chance or real_chance()
+    started = chance.clock()
+    check_flags(flags)
+    if flags.concurrency is not None:
+        job = override(job, {"limits.concurrency": flags.concurrency})
+    async with _endpoint(job, flags) as (job, key):
+        prepared = await to_thread.run_sync(prepare, job, chance.now().timestamp(), limiter=CapacityLimiter(1))
+        try:
+            async with open_run(job, flags, view.note, chance, key, started) as opened:
+                return await _performed(opened, prepared, flags, view, on_end, started, signals=signals)
+        except BaseExceptionGroup as group:
+            raise the_one(group) from None
+        finally:
+            view.close()
+
+
+def the_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that a task group wrapped; of several the first, which is what the others followed from."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@asynccontextmanager
+async def _endpoint(job: Job, flags: Flags) -> AsyncIterator[tuple[Job, Key | None]]:
+    """The job and the key to use: the manifest's own, or a sandbox's that lives as long as the run."""
+    if not flags.sandbox:
+        yield job, key_of(job)
+        return
+    from pipeline.run.embedded import sandbox
+
+    async with sandbox(flags.faults) as server:
+        yield in_sandbox(job, server.url), Key("sandbox-key")
+
+
+async def _performed(
+    opened: Opened, prepared: Prepared, flags: Flags, view: View, on_end: OnEnd | None, started: float, *, signals: bool
+) -> Summary:
+    context = opened.context
+    selection = Selection(only=flags.only, shard=flags.shard, sample=flags.sample)
+    examiner = Examiner(context.job, context.state, context.ledgers, context.folder, opened.cache)
+    engine = Engine(context, examiner, ItemLimit(flags.limit), partial(_pass_on, on_end, context.folder.root))
+
+    async def whole() -> Summary:
+        async with anyio.create_task_group() as watching:
+            if signals:
+                watching.start_soon(listen, context)
+            await _survey(context, prepared, selection, examiner, flags)
+            watching.start_soon(_stop_at_deadline, context)
+            total = await context.in_thread(lambda: prepared.count(selection))
+            watching.start_soon(_show, context, total, view)
+            await engine.run(prepared.tasks(selection), total)
+            summary = await _finish(context, flags, started)
+            watching.cancel_scope.cancel()
+        return summary
+
+    return await _in_order(context.halt, whole)
+
+
+async def _in_order(halt: Halt, whole: Callable[[], Awaitable[Summary]]) -> Summary:
+    """Let a run end in order, with its `end` line, also where it is cancelled from outside; that is passed on then."""
+    summary: Summary | None = None
+    over = anyio.Event()
+
+    async def shielded() -> None:
+        nonlocal summary
+        try:
+            with anyio.CancelScope(shield=True):
+                summary = await whole()
+        finally:
+            over.set()
+
+    async def pass_on_cancellation() -> None:
+        try:
+            await over.wait()
+        finally:
+            if not over.is_set():
+                halt.drain(Exit.INTERRUPTED, "cancelled: what is in flight is ended, and may be billed all the same")
+                halt.cancel()
+
+    # In a task of its own: asyncio's own way to cancel a task passes through a shield around the task itself.
+    async with anyio.create_task_group() as around:
+        around.start_soon(pass_on_cancellation)
+        around.start_soon(shielded)
+    assert summary is not None
+    return summary
+
+
+def _pass_on(on_end: OnEnd | None, root: Path, end: End) -> None:
+    if on_end is not None:
+        on_end(end, root)
+
+
+async def _survey(context: Context, prepared: Prepared, selection: Selection, examiner: Examiner, flags: Flags) -> None:
+    strict = flags.strict or context.job.manifest.on_invalid == "stop"
+    if not (context.state.done or flags.retry or strict):
+        return
+    tasks = takewhile(lambda _: not context.halt.draining, prepared.tasks(selection))
+    found = await context.in_thread(lambda: survey(tasks, examiner, context.state, flags, strict=strict))
+    refuse(found, context.job.manifest.rerun.limit, yes=flags.yes)
+    for line in found.reopen.values():
+        await context.append(line)
+
+
+async def _finish(context: Context, flags: Flags, started: float) -> Summary:
+    """Bring the names to the medium, then end the run in the ledger."""
+    try:
+        await context.in_thread(context.folder.sync)
+    except StorageError as error:
+        context.halt.drain(Exit.STORAGE, str(error))
+    code = _code(context)
+    seconds = context.chance.clock() - started
+    tally = context.tally
+    try:
+        await context.append(
+            EndLine(
+                counts=task_counts(tally.tasks),
+                attempts=attempt_counts(tally.attempts),
+                images=tally.images,
+                usage=usage_counts(tally.usage),
+                cost={"confirmed": None, "possible": None, "currency": "USD"},
+                seconds=round(seconds, 3),
+                exit=int(code),
+            )
+        )
+    except StorageError as error:
+        context.halt.drain(Exit.STORAGE, str(error))
+        code = _code(context)
+    return summarise(
+        tally,
+        job=context.job.manifest.name,
+        run=context.run,
+        exit_code=code,
+        seconds=seconds,
+        ledger=str(ledger_path(context.folder.root, flags.shard)),
+        error=None if context.halt.error is None else "".join(format_exception(context.halt.error)),
+    )
+
+
+def _code(context: Context) -> Exit:
+    tasks = context.tally.tasks
+    return exit_code(
+        context.halt.reasons,
+        failed=tasks["failed"] + tasks["invalid"],
+        held=tasks["held"],
+        pending=tasks["pending"],
+    )
+
+
+async def _stop_at_deadline(context: Context) -> None:
+    left = context.time_left()
+    if left is None:
+        return
+    await context.halt.sleep(max(0.0, left))
+    if not context.halt.draining:
+        context.halt.drain(Exit.DURATION, "stop_on.duration is over; the next run goes on")
+
+
+async def _show(context: Context, total: int, view: View) -> None:
+    started = context.chance.clock()
+    while True:
+        view.update(snapshot(context, total, context.chance.clock() - started))
+        await anyio.sleep(view.interval)

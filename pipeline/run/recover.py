@@ -1,0 +1,201 @@
+"""Finishing what a killed run left, before anything is sent.
+
+1. A result that has its line gets its name, tied by sha256.
+2. A spilled result is taken in; it leaves the spill folder once the ledger names its pictures.
+3. An attempt without an end is settled: as a success where all its images are here and decode whole, else in doubt.
+4. Then no part of these runs is of use any more, and each is removed.
+
+All of it can be interrupted and done again. A shard recovers its own ledger, an unsharded run every ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import StorageError
+from pipeline.ledger.codec import decode
+from pipeline.ledger.digests import path_digest
+from pipeline.ledger.places import Where
+from pipeline.ledger.records import Output, Reused, Sent, Settled
+from pipeline.ledger.standing import INTERRUPTED
+from pipeline.outcome import Outcome
+from pipeline.outputs.check import Checked, check
+from pipeline.outputs.folder import OWN
+from pipeline.outputs.parts import parse_part_name, parts_of, read_part, remove_part, sync_part
+from pipeline.outputs.spill import Spilled
+from pipeline.outputs.stock import finish
+from pipeline.run.context import Context
+from pipeline.run.store import tell_names
+
+NEVER_ENDED = "the run was interrupted before this attempt ended; it may have been billed"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """A line whose result has not all its names yet, and where it stands."""
+
+    record: Settled | Reused
+    where: Where
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """A part that decodes whole, of an attempt whose end was never written."""
+
+    part: str
+    image: Checked
+
+
+async def recover(context: Context, files: Sequence[int], suffix: str) -> None:
+    """Recover the ledgers numbered `files`, whose runs' ids end in `suffix` ("" for all runs).
+
+    Raises:
+        StorageError: the disk refused; nothing was sent.
+    """
+    left = set(await context.in_thread(lambda: parts_of(context.folder)))
+    unpublished = await context.in_thread(lambda: list(_unpublished(context, files, left)))
+    known = await context.in_thread(lambda: _earlier_paths(context, unpublished))
+    for entry in unpublished:
+        await _publish(context, entry.record, known)
+    for spilled in await context.in_thread(context.spill.waiting):
+        await _take_in(context, spilled, files)
+    for where in [where for where in context.state.open_sent if where.file in files]:
+        await _settle(context, where)
+    await context.in_thread(lambda: _clean(context, suffix))
+
+
+def _unpublished(context: Context, files: Sequence[int], left: set[str]) -> Iterator[Unpublished]:
+    """Lines with an output that is still a part, however old: a run that could not name one has its `end` too."""
+    for file in files if left else ():
+        for entry in context.ledgers.entries_of(file):
+            line = entry.record
+            if isinstance(line, Settled | Reused) and any(output.part in left for output in line.outputs):
+                yield Unpublished(line, entry.where)
+
+
+def _earlier_paths(context: Context, unpublished: Sequence[Unpublished]) -> Callable[[str], bool]:
+    """Whether lines other than the unpublished ones know a path: a foreign file may have taken one of theirs."""
+    if not unpublished:
+        return context.state.knows_path
+    own = {entry.where for entry in unpublished}
+    paths = {
+        path_digest(output.path)
+        for entry in context.ledgers.entries()
+        if isinstance(entry.record, Settled | Reused) and entry.where not in own
+        for output in entry.record.outputs
+    }
+    return lambda path: path_digest(path) in paths
+
+
+async def _publish(context: Context, line: Settled | Reused, known: Callable[[str], bool]) -> None:
+    names = await context.in_thread(lambda: _finish(context, line, known))
+    await tell_names(context, line, names)
+
+
+def _finish(context: Context, line: Settled | Reused, known: Callable[[str], bool]) -> list[str]:
+    """The names of a line's outputs, given where they were parts; one that is gone keeps the name it should have."""
+    names = [finish(context.folder, output, line.fingerprint, known) for output in line.outputs]
+    return [
+        output.path if name is None or name.startswith(f"{OWN}/") else name
+        for output, name in zip(line.outputs, names, strict=True)
+    ]
+
+
+async def _take_in(context: Context, spilled: Spilled, files: Sequence[int]) -> None:
+    line = decode(spilled.line)
+    if not isinstance(line, Settled):
+        raise StorageError(f"{spilled.folder}: the line of a spilled result is damaged; look at it, then move it away")
+    sent = next((where for where in context.state.open_sent if _is_of(context, where, line)), None)
+    if sent is None and not await context.in_thread(lambda: _is_held(context, line)):
+        context.halt.note(f"{spilled.folder}: a paid result of {line.task}, of which this ledger knows nothing, stays")
+        return
+    if sent is not None:
+        if sent.file not in files:
+            return
+        known = context.state.knows_path
+        await context.in_thread(lambda: context.spill.take(spilled, context.folder))
+        committed = await context.committer.commit(line, lambda: _finish(context, line, known))
+        context.state.apply(line, committed.where)
+        await tell_names(context, line, committed.value)
+        await context.in_thread(context.folder.sync)
+        context.halt.note(f"{line.task}: its paid result was taken in from {spilled.folder.parent}")
+    await context.in_thread(lambda: context.spill.done(spilled))
+
+
+def _is_held(context: Context, line: Settled) -> bool:
+    """Whether the ledger names these very pictures; by its number alone an attempt could be another one's."""
+    wanted = {output.sha256 for output in line.outputs}
+    lines = (context.ledgers.read(where) for where in context.state.history(line.fingerprint).sources)
+    return any(isinstance(one, Settled | Reused) and wanted <= {o.sha256 for o in one.outputs} for one in lines)
+
+
+def _is_of(context: Context, where: Where, line: Settled) -> bool:
+    sent = context.ledgers.read(where)
+    return isinstance(sent, Sent) and (sent.fingerprint, sent.attempt) == (line.fingerprint, line.attempt)
+
+
+async def _settle(context: Context, where: Where) -> None:
+    sent = context.ledgers.read(where)
+    assert isinstance(sent, Sent)
+    salvaged = await context.in_thread(lambda: _salvage(context, sent))
+    line = settled_line(sent, salvaged)
+    known = context.state.knows_path
+    committed = await context.committer.commit(line, lambda: _finish(context, line, known))
+    context.state.apply(line, committed.where)
+    await tell_names(context, line, committed.value)
+    if salvaged:
+        context.halt.note(f"{line.task}: its result had arrived before the interruption, and is kept")
+
+
+def _salvage(context: Context, sent: Sent) -> list[Salvaged]:
+    """The images of an attempt, in order, where all are here and decode whole; else none."""
+    found: dict[int, Salvaged] = {}
+    for name in parts_of(context.folder):
+        part = parse_part_name(name)
+        if part is None or (part.run, part.attempt) != (sent.run, sent.attempt):
+            continue
+        if part.fingerprint == sent.fingerprint[:16] and part.index not in found:
+            checked = check(read_part(context.folder, name))
+            if isinstance(checked, Checked):
+                sync_part(context.folder, name)
+                found[part.index] = Salvaged(name, checked)
+    wanted = range(1, len(sent.paths) + 1)
+    return [found[index] for index in wanted] if found.keys() == set(wanted) else []
+
+
+def settled_line(sent: Sent, salvaged: Sequence[Salvaged]) -> Settled:
+    """The end of an attempt whose end was never written."""
+    request = sent.request
+    line = Settled(
+        task=sent.task,
+        fingerprint=sent.fingerprint,
+        attempt=sent.attempt,
+        outcome=Outcome.IN_DOUBT,
+        code=INTERRUPTED,
+        message=NEVER_ENDED,
+        endpoint=sent.endpoint,
+        model=request.get("model"),
+        n=len(sent.paths),
+        size=request.get("size"),
+        quality=request.get("quality"),
+    )
+    if salvaged:
+        line.outcome, line.code, line.message, line.salvaged = Outcome.SUCCEEDED, None, None, True
+        line.outputs = [_output(path, one) for path, one in zip(sent.paths, salvaged, strict=True)]
+    return line
+
+
+def _output(path: str, one: Salvaged) -> Output:
+    image = one.image
+    name = f"{path}.{image.extension}"
+    return Output(name, one.part, image.sha256, image.bytes, image.width, image.height, image.format)
+
+
+def _clean(context: Context, suffix: str) -> None:
+    """Sync what was published, then remove the parts that no line names."""
+    context.folder.sync()
+    for name in parts_of(context.folder):
+        part = parse_part_name(name)
+        if part is not None and part.run.endswith(suffix):
+            remove_part(context.folder, name)

@@ -1,0 +1,69 @@
+"""The one retry loop: tenacity's, around attempts that say themselves whether they may be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+
+from pipeline.control.retry import wait_seconds
+from pipeline.endpoint.reply import Failure
+from pipeline.ledger.standing import Standing, standing_of
+from pipeline.outcome import FREE_RETRY, Outcome
+from pipeline.run.attempt import Ended, attempt
+from pipeline.run.context import Context
+from pipeline.run.examine import Examined
+
+
+async def attempts(context: Context, work: Examined, heard: Callable[[Ended], None]) -> Ended:
+    """Make attempts until one settles the task, none may follow, or the run drains; `heard` hears of each end.
+
+    Backoff sleeps hold no slot and end when a drain starts. Whether another attempt may follow is read from the
+    replayed counts, so that an earlier run's attempts count too.
+    """
+    retries = context.job.manifest.retries
+
+    async def once() -> Ended:
+        ended = await attempt(context, work)
+        heard(ended)
+        return ended
+
+    def exhausted(_state: RetryCallState) -> bool:
+        standing = standing_of(context.state.history(work.fingerprint), retries)
+        return context.halt.draining or standing is not Standing.PENDING
+
+    def wait(state: RetryCallState) -> float:
+        return wait_seconds(state.attempt_number, _ended(state).retry_after, retries.max_wait, context.chance.random)
+
+    async def sleep(seconds: float) -> None:
+        context.gauge.waiting += 1
+        try:
+            await context.halt.sleep(seconds)
+        finally:
+            context.gauge.waiting -= 1
+
+    loop = AsyncRetrying(
+        retry=retry_if_result(may_be_made_again),
+        stop=exhausted,
+        wait=wait,
+        sleep=sleep,
+        retry_error_callback=_ended,
+    )
+    ended: Ended = await loop(once)
+    return ended
+
+
+AGAIN = FREE_RETRY | {Outcome.IN_DOUBT, Outcome.UNUSABLE}
+"""Outcomes after which another attempt may follow, where the counts allow it."""
+
+
+def may_be_made_again(ended: Ended) -> bool:
+    """Whether an attempt's end is of a kind that is tried again as it is; a changed input makes another request."""
+    changed = ended.settled is not None and ended.settled.code == Failure.INPUT_CHANGED
+    return ended.outcome in AGAIN and not changed
+
+
+def _ended(state: RetryCallState) -> Ended:
+    assert state.outcome is not None
+    ended: Ended = state.outcome.result()
+    return ended

@@ -1,0 +1,185 @@
+"""Opening a run: folder, lock, ledger, recovery, transport; and closing it in order.
+
+The order is part of the write protocol: the lock is held before the ledger is read, torn tails are cut before it is
+replayed, and what a killed run left is finished before anything new is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from pipeline.control.budget import ImageBudget
+from pipeline.endpoint.key import Key, mask, read_key
+from pipeline.endpoint.transport import Transport
+from pipeline.ledger.committer import Committer
+from pipeline.ledger.lock import FolderLock
+from pipeline.ledger.records import Run
+from pipeline.ledger.replay import Ledgers, ledger_path, replay
+from pipeline.ledger.scan import repair
+from pipeline.ledger.state import State
+from pipeline.manifest.job import Job
+from pipeline.outputs.folder import OWN, PARTS, OutputFolder
+from pipeline.outputs.spill import Spill, spill_folder
+from pipeline.run.context import Chance, Context
+from pipeline.run.flags import Flags
+from pipeline.run.folders import check_owner
+from pipeline.run.gate import Gate
+from pipeline.run.halt import Halt
+from pipeline.run.recover import recover
+from pipeline.run.threads import WORKERS
+from pipeline.tasks.cache import InputCache
+from pipeline.version import __version__
+
+
+def real_chance() -> Chance:
+    """The machine's own clocks and randomness."""
+    return Chance(
+        random=random.random,
+        token=lambda: uuid.uuid4().hex,
+        clock=time.monotonic,
+        now=lambda: datetime.now(UTC),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open run: its context, and the input cache that outlives its tasks."""
+
+    context: Context
+    cache: InputCache
+
+
+def run_id(now: datetime, token: str, shard: tuple[int, int] | None) -> str:
+    """A run's name: when it began, six random digits, and its shard; part names and ledger lines carry it."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{token[:6]}{shard_suffix(shard)}"
+
+
+def shard_suffix(shard: tuple[int, int] | None) -> str:
+    """What the ids of a shard's runs end in; nothing for an unsharded run, which may clean up after all."""
+    return "" if shard is None else f"-{shard[0]}of{shard[1]}"
+
+
+@asynccontextmanager
+async def open_run(
+    job: Job, flags: Flags, tell: Callable[[str], None], chance: Chance, key: Key | None, started: float
+) -> AsyncIterator[Opened]:
+    """Lock the output folder, bring it in order and open the way to the endpoint.
+
+    Raises JobError, LockedError or StorageError; nothing was sent then.
+    """
+    limits = job.manifest.limits
+    run = run_id(chance.now(), chance.token(), flags.shard)
+    readers = CapacityLimiter(WORKERS)
+    async with AsyncExitStack() as stack:
+        # Built first: what it refuses must not leave a folder behind.
+        transport = Transport(
+            job.base_url, job.manifest.endpoint, key, timeout=limits.timeout, folder=job.folder, readers=readers
+        )
+        folder = stack.enter_context(await to_thread.run_sync(OutputFolder, job.output))
+        stack.enter_context(FolderLock(folder.root, flags.shard))
+        state, ledgers = await to_thread.run_sync(_replayed, job, folder, flags.shard)
+        stack.callback(ledgers.close)
+        cache = stack.enter_context(InputCache(folder.root / OWN / "inputs.cache"))
+        path = ledger_path(folder.root, flags.shard)
+        halt = Halt(tell)
+        committer = Committer(
+            path,
+            run,
+            folder.root / PARTS,
+            slots=limits.concurrency,
+            now=chance.now,
+            limiter=CapacityLimiter(1),
+            file=ledgers.number(path),
+        )
+        duration = job.manifest.stop_on.duration
+        context = Context(
+            job=job,
+            run=run,
+            folder=folder,
+            committer=committer,
+            ledgers=ledgers,
+            state=state,
+            spill=Spill(_spill_folder(job), folder.root),
+            transport=await stack.enter_async_context(transport),
+            key=key,
+            endpoint=urlsplit(job.base_url).netloc,
+            slots=CapacityLimiter(limits.concurrency),
+            workers=CapacityLimiter(WORKERS),
+            chance=chance,
+            halt=halt,
+            gate=Gate(halt, chance.clock),
+            deadline=None if duration is None else started + duration,
+            budget=ImageBudget(job.manifest.budget.max_images),
+        )
+        async with anyio.create_task_group() as writing:
+            writing.start_soon(committer.serve)
+            try:
+                await _begin(context, flags, key)
+                yield Opened(context, cache)
+            finally:
+                committer.close()
+
+
+def _replayed(job: Job, folder: OutputFolder, shard: tuple[int, int] | None) -> tuple[State, Ledgers]:
+    """The ledger's state after torn tails were cut, where the folder is this job's."""
+    own = [ledger_path(folder.root, shard)] if shard else Ledgers(folder.root).paths
+    for path in own:
+        repair(path, folder.root / OWN / "torn")
+    state, ledgers = replay(folder.root)
+    check_owner(job, state)
+    return state, ledgers
+
+
+def _spill_folder(job: Job) -> Path:
+    configured = job.manifest.output.spill
+    return spill_folder(os.environ, None if configured is None else job.folder / configured)
+
+
+async def _begin(context: Context, flags: Flags, key: Key | None) -> None:
+    files = [context.ledgers.number(ledger_path(context.folder.root, flags.shard))]
+    if flags.shard is None:
+        files = list(range(len(context.ledgers.paths)))
+    await context.append(run_line(context.job, flags, key))
+    await recover(context, [file for file in files if context.ledgers.paths[file].exists()], shard_suffix(flags.shard))
+    # Only now: what a killed run left in flight may have been bought too.
+    context.budget.spent = context.state.images + context.state.images_possible
+
+
+def run_line(job: Job, flags: Flags, key: Key | None) -> Run:
+    """The line that begins a run, with the settings that its other lines cannot be understood without."""
+    manifest = job.manifest
+    settings: dict[str, Any] = {
+        "base_url": job.base_url,
+        "concurrency": manifest.limits.concurrency,
+        "timeout": manifest.limits.timeout,
+        "max_attempts": manifest.retries.max_attempts,
+        "in_doubt": manifest.retries.in_doubt,
+        "rerun": manifest.rerun.model_dump(mode="json"),
+        "shard": None if flags.shard is None else "{}/{}".format(*flags.shard),
+    }
+    return Run(
+        job=manifest.name,
+        manifest=job.sha256,
+        version=__version__,
+        argv=[mask(argument, key) for argument in flags.argv],
+        sandbox=flags.sandbox,
+        settings=settings,
+    )
+
+
+def key_of(job: Job) -> Key | None:
+    """The key that the job's endpoint wants. Raises JobError where it is missing or unusable."""
+    return read_key(job.manifest.endpoint, os.environ, job.folder)

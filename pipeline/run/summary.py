@@ -1,0 +1,155 @@
+"""What a run came to, counted while it goes on and reported once at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pipeline.ledger.records import Settled
+from pipeline.outcome import Outcome
+
+ATTEMPT_OUTCOMES = tuple(outcome for outcome in Outcome if outcome is not Outcome.INVALID)
+TASK_ENDS = ("done", "skipped", "reused", "failed", "held", "invalid", "pending")
+USAGE_KEYS = ("input_tokens", "output_tokens", "total_tokens")
+FAILURES_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A task that failed, is held or invalid, with why."""
+
+    task: str
+    code: str | None
+    message: str | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a run: how its tasks ended (by the words of `TASK_ENDS`), its attempts, images and tokens."""
+
+    tasks: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[Outcome] = field(default_factory=Counter)
+    images: int = 0
+    usage: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+    def end_task(self, end: str, failure: Failure | None = None) -> None:
+        """Count a task's end, and keep why it failed while there is room."""
+        self.tasks[end] += 1
+        if failure is not None and len(self.failures) < FAILURES_SHOWN:
+            self.failures.append(failure)
+
+    def end_attempt(self, settled: Settled) -> None:
+        """Count a settled attempt with its images and tokens."""
+        self.attempts[settled.outcome] += 1
+        self.images += len(settled.outputs)
+        for key in USAGE_KEYS:
+            self.usage[key] += int((settled.usage or {}).get(key) or 0)
+
+    @property
+    def finished(self) -> int:
+        """Tasks that have ended in any way."""
+        return self.tasks.total()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Our price in US dollars: for reported usage, and for attempts that may have been billed; None where unknown."""
+
+    confirmed: Decimal | None = None
+    possible: Decimal | None = None
+    currency: str = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a run, as `run --json` prints it; `seconds` are monotonic, from start to the `end` line."""
+
+    job: str | None
+    run: str | None
+    exit: int
+    tasks: dict[str, int]
+    attempts: dict[str, int]
+    images: int
+    usage: dict[str, int]
+    cost: Cost
+    seconds: float
+    ledger: str | None
+    failures: tuple[Failure, ...] = ()
+    error: str | None = None
+
+
+def task_counts(ends: Counter[str]) -> dict[str, int]:
+    """`total` first, then every end; the others add up to it."""
+    return {"total": ends.total()} | {end: ends[end] for end in TASK_ENDS}
+
+
+def attempt_counts(attempts: Counter[Outcome]) -> dict[str, int]:
+    """Every outcome of an attempt with its count."""
+    return {str(outcome): attempts[outcome] for outcome in ATTEMPT_OUTCOMES}
+
+
+def usage_counts(usage: Counter[str]) -> dict[str, int]:
+    """Tokens by kind."""
+    return {key: usage[key] for key in USAGE_KEYS}
+
+
+def empty_summary(job: str | None, exit_code: int, error: str) -> Summary:
+    """The summary of a run that ended before it began, with the reason."""
+    tally = Tally()
+    return summarise(tally, job=job, run=None, exit_code=exit_code, seconds=0.0, ledger=None, error=error)
+
+
+def summarise(
+    tally: Tally,
+    *,
+    job: str | None,
+    run: str | None,
+    exit_code: int,
+    seconds: float,
+    ledger: str | None,
+    error: str | None = None,
+) -> Summary:
+    """The tally as a summary."""
+    return Summary(
+        job=job,
+        run=run,
+        exit=int(exit_code),
+        tasks=task_counts(tally.tasks),
+        attempts=attempt_counts(tally.attempts),
+        images=tally.images,
+        usage=usage_counts(tally.usage),
+        cost=Cost(),
+        seconds=round(seconds, 3),
+        ledger=ledger,
+        failures=tuple(tally.failures),
+        error=error,
+    )
+
+
+def as_json(value: Any) -> Any:
+    """Dataclasses as plain objects for `--json`; an `error` is there only when something is wrong."""
+    import msgspec
+
+    plain = msgspec.to_builtins(value, builtin_types=(Decimal,))
+    if isinstance(plain, dict) and plain.get("error", "") is None:
+        del plain["error"]
+    return plain
+
+
+def sentence(summary: Summary) -> str:
+    """The one line that a person and a cron mail read."""
+    tasks = summary.tasks
+    told = [f"{tasks['done']} done"]
+    told += [f"{tasks[end]} {end}" for end in TASK_ENDS[1:] if tasks[end]]
+    attempts = sum(summary.attempts.values())
+    parts: Iterable[str] = (
+        f"{summary.job}: {', '.join(told)} of {tasks['total']} tasks",
+        f"{attempts} request{'s' * (attempts != 1)}, {summary.images} image{'s' * (summary.images != 1)}",
+        f"{summary.usage['total_tokens']} tokens",
+        f"{summary.seconds:.1f} s",
+    )
+    return "; ".join(parts) + f" (exit {summary.exit})"

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from pipeline.outcome import Outcome
+from tests.endpoint.bodies import B64, BLOCKED, PAGE, QUOTA, error, litellm, verdict_of
+from tests.endpoint.conftest import PNG
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [B64, B64.replace("/", "\\/"), "data:image/png;base64," + B64, "data:image\\/png;base64," + B64],
+)
+@pytest.mark.parametrize("lead", [b"", b" \n \t\r\n", b"\xef\xbb\xbf"])
+def test_an_image_in_base64(encoded: str, lead: bytes) -> None:
+    """Plain, with escaped slashes, as a data URL, after heartbeats: the bytes are the same."""
+    assert "/" in B64 or "\\" not in encoded.replace("image\\/", "")
+    verdict = verdict_of(200, lead + b'{"created":1,"data":[{"b64_json":"' + encoded.encode() + b'"}]}')
+    assert verdict.outcome is Outcome.SUCCEEDED
+    assert [image.data for image in verdict.images] == [PNG + b"pixels"]
+    assert (verdict.code, verdict.message, verdict.body_kept) == (None, None, None)
+
+
+def test_slashes_that_php_escapes_are_base64() -> None:
+    """Base64 whose slashes are escaped in JSON is the same base64."""
+    data = bytes([255, 239, 191]) * 4
+    text = base64.b64encode(data).decode()
+    assert "/" in text
+    verdict = verdict_of(200, b'{"data":[{"b64_json":"' + text.replace("/", "\\/").encode() + b'"}]}')
+    assert verdict.images[0].data == data
+
+
+def test_half_an_emoji_beside_an_image_does_not_lose_it() -> None:
+    """A revised prompt that a server cut inside an emoji is no reason to throw a paid image away."""
+    verdict = verdict_of(200, b'{"data":[{"revised_prompt":"a \\ud83d","b64_json":"' + B64.encode() + b'"}]}')
+    assert verdict.images[0].data == PNG + b"pixels"
+
+
+def test_good_images_are_kept_beside_bad_ones() -> None:
+    """Of four images one is damaged, one is missing and one lies elsewhere: the attempt succeeded."""
+    rows = [{"b64_json": "!!!!"}, {"b64_json": B64}, {}, {"url": "/files/1.png"}, {"b64_json": None, "url": "data:,x!"}]
+    verdict = verdict_of(200, {"data": rows})
+    assert verdict.outcome is Outcome.SUCCEEDED
+    assert [(image.data is not None, image.url, image.problem) for image in verdict.images] == [
+        (False, None, "bad_base64"),
+        (True, None, None),
+        (False, None, "no_image"),
+        (False, "/files/1.png", None),
+        (False, None, "bad_base64"),
+    ]
+
+
+def test_an_image_wins_over_an_error_beside_it() -> None:
+    """A paid image is not thrown away because the body also has a key `error`."""
+    assert verdict_of(200, {"data": [{"b64_json": B64}], **QUOTA}).outcome is Outcome.SUCCEEDED
+
+
+def test_an_error_never_holds_images() -> None:
+    """Under another status than 2xx `data` is not looked at."""
+    assert verdict_of(500, {"data": [{"b64_json": B64}]}).outcome is Outcome.IN_DOUBT
+
+
+COUNTS = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
+
+
+@pytest.mark.parametrize(
+    ("usage", "read"),
+    [
+        (COUNTS, COUNTS),
+        (COUNTS | {"input_tokens_details": {"image_tokens": 4, "text_tokens": 6}},
+         COUNTS | {"input_tokens_details": {"image_tokens": 4, "text_tokens": 6}}),
+        (COUNTS | {"input_tokens_details": None}, COUNTS),
+        (COUNTS | {"input_tokens_details": {"image_tokens": 4, "cached_tokens": None}},
+         COUNTS | {"input_tokens_details": {"image_tokens": 4}}),
+        (COUNTS | {"cost": 0.04, "currency": "USD"}, COUNTS),
+        ({"input_tokens": 0, "output_tokens": 0, "total_tokens": 0, "input_tokens_details": {"image_tokens": 0}}, None),
+        (COUNTS | {"output_tokens": -1}, None),
+        (COUNTS | {"output_tokens": "20"}, None),
+        (COUNTS | {"output_tokens": 20.5}, None),
+        (COUNTS | {"output_tokens": True}, None),
+        (COUNTS | {"output_tokens": None}, None),
+        (COUNTS | {"output_tokens": 1e300}, None),
+        (COUNTS | {"output_tokens": 10**40}, None),
+        (COUNTS | {"total_tokens": -1}, None),
+        (COUNTS | {"input_tokens_details": {"image_tokens": -4}}, None),
+        (COUNTS | {"input_tokens_details": {"image_tokens": [4]}}, None),
+        ({"prompt_tokens": 1, "completion_tokens": 2}, None),
+        ({"total_tokens": 30}, None),
+        ({}, None),
+        (None, None),
+        ("30", None),
+        ([30], None),
+    ],
+)  # fmt: skip
+def test_usage(usage: Any, read: Any) -> None:
+    """Token counts are believed where they can be true; else there is no usage, and the image stays."""
+    verdict = verdict_of(200, {"data": [{"b64_json": B64}], "usage": usage})
+    assert verdict.usage == read
+    assert verdict.outcome is Outcome.SUCCEEDED
+
+
+def test_usage_of_an_error_is_kept() -> None:
+    """What an error body counts was counted."""
+    assert verdict_of(400, BLOCKED | {"usage": COUNTS}).usage == COUNTS
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (BLOCKED, "Your request was rejected by the safety system."),
+        (litellm(400, BLOCKED), "Your request was rejected by the safety system."),
+        (litellm(400, f"Error code: 400 - {BLOCKED}"), "Your request was rejected by the safety system."),
+        (error("x", None, "two\nlines\tand\x00a\x1b[31mcolour\u2028"), "two lines and a [31mcolour"),
+        (error("x", None, ""), None),
+        (error("x", None, None), None),
+        (error("x", None, {"why": ["a"]}), '{"why": ["a"]}'),
+        ({"detail": [{"loc": ["body", "n"], "msg": "Input should be an integer"}]}, "Input should be an integer"),
+        ({"detail": "mask is not supported"}, "mask is not supported"),
+        ({"detail": [1]}, "[1]"),
+        ({"error": "no image given"}, "no image given"),
+        ({"msg": "an envelope of their own"}, '{"msg": "an envelope of their own"}'),
+        (PAGE, "502 Bad Gateway"),
+        (b"upstream &amp; <b>timeout</b>", "upstream & timeout"),
+        (b"\xff\x00\x01", "\ufffd"),
+        (b"", None),
+    ],
+)
+def test_message(body: Any, message: str | None) -> None:
+    """One line in the words of whoever knew best."""
+    assert verdict_of(400, body).message == message
+
+
+def test_message_is_capped() -> None:
+    """A page of text becomes 500 characters."""
+    message = verdict_of(400, error("x", None, "word " * 10_000)).message
+    assert message is not None
+    assert len(message) == 500
+    assert message.endswith("…")
