@@ -40,7 +40,14 @@ class Problem:
         if self.file and self.line:
             place += f":{self.line}" + (f":{self.column}" if self.column else "")
         head = "".join(f"{part}: " for part in (place, self.where) if part)
-        return f"{head}{self.what}" + (f"; {self.expected}" if self.expected else "")
+        return _one_line(f"{head}{self.what}" + (f"; {self.expected}" if self.expected else ""))
+
+
+def _one_line(text: str) -> str:
+    """The text with line breaks and what else cannot be seen written as escapes: names may hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class JobError(RetouchError):

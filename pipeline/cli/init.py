@@ -20,7 +20,7 @@ def command(*, path: Path, as_json: bool) -> int:
     from pipeline.manifest.schema import job_schema
     from pipeline.manifest.starter import starter_manifest
 
-    schema = path.with_name("job.schema.json")
+    schema = path.parent / "job.schema.json"
     _write_new(path, starter_manifest())
     if not schema.exists():
         _write_new(schema, json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n")

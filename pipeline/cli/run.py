@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,12 +62,20 @@ def command(
     summary = run_with(load(job), flags, view=view_for(quiet=quiet), signals=True)
     for line in failure_lines(summary, job, sandbox=flags.sandbox):
         say(line)
+    if not quiet and summary.ledger is not None:
+        say(f"results: {shown(Path(summary.ledger).parent)}")
     say(sentence(summary))
     if summary.error is not None and os.environ.get("RETOUCH_DEBUG"):
         say(summary.error)
     if as_json:
         print_json(plain(summary))
     return summary.exit
+
+
+def shown(path: Path) -> Path:
+    """A path as seen from the working folder, where it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def failure_lines(summary: Summary, job: str, *, sandbox: bool) -> list[str]:

@@ -46,7 +46,7 @@ def groups(text: str) -> list[By]:
 
     from pipeline.errors import JobError, Problem
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         if name not in GROUPS:
             near = difflib.get_close_matches(name, GROUPS, 1)

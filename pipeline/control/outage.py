@@ -32,3 +32,7 @@ class OutageClock:
         if self.since is None:
             self.since = now
         return now - self.since >= self.limit
+
+    def restart(self) -> None:
+        """Count anew: a pause that the server asked for, and got, is no outage."""
+        self.since = None

@@ -4,7 +4,7 @@
 |---|---|
 | no complete request left (DNS, refused, TLS, no file to open, an input that changed) | `unsent` |
 | no status after the first byte | `in_doubt` |
-| 2xx with an image, complete | `succeeded`: whether it decodes is for the outputs to say |
+| 2xx with an image in a closed JSON object | `succeeded`: whether it decodes is for the outputs to say |
 | a code of quota, billing, moderation or throttling, under any status | what the code says |
 | 2xx cut short | `in_doubt` |
 | 2xx without a usable image, or longer than is read | `unusable` |
@@ -72,7 +72,8 @@ def judge(reply: Reply, key: Key | None, now: float) -> Verdict:
         usage=_usage(document, key) if document else None,
     )
     answered = 200 <= reply.status < 300
-    images = read_images(document) if document and answered and reply.failure is None else ()
+    # An object that is closed is whole, however the connection ended behind it; what was paid for is taken.
+    images = read_images(document) if document and answered else ()
     if any(image.data is not None for image in images):
         return replace(verdict, images=images)
     kept = kept_body(reply, key) if answered else None

@@ -62,7 +62,10 @@ class FolderLock:
         try:
             fd = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
-            raise StorageError(f"{self._folder / name}: the lock cannot be opened: {exc}") from exc
+            raise StorageError(
+                f"{self._folder / name}: the lock cannot be opened: {exc.strerror}; expected a folder that "
+                "this user may write to"
+            ) from exc
         self._fds.append(fd)
         return fd
 

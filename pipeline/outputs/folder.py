@@ -197,7 +197,9 @@ def _open_root(root: Path, *, create: bool) -> int:
     except (FileExistsError, NotADirectoryError) as error:
         raise JobError([Problem(f"{root} is not a folder", "name a folder", "output.folder")]) from error
     except OSError as error:
-        raise StorageError(f"cannot open the output folder {root}: {error.strerror}") from error
+        raise StorageError(
+            f"cannot open the output folder {root}: {error.strerror}; expected a folder that this user may write to"
+        ) from error
 
 
 def _make_root(root: Path) -> None:

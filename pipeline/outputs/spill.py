@@ -95,7 +95,7 @@ class Spill:
         Raises:
             StorageError: the spill folder is there but cannot be read.
         """
-        with storage_errors(f"read the spill folder {self.folder}"):
+        with storage_errors(f"read {self.folder}, where paid results may wait (output.spill names another folder)"):
             if not self.folder.exists():
                 return []
             found = [_load(line.parent) for line in sorted(self.folder.glob(f"*/{_LINE}"))]

@@ -20,7 +20,7 @@ from anyio.from_thread import start_blocking_portal
 from pipeline.ledger.records import Output
 from pipeline.manifest.job import Job
 from pipeline.manifest.load import load_job
-from pipeline.run.flags import Flags
+from pipeline.run.flags import Flags, flags_of
 from pipeline.run.progress import Silent, View
 from pipeline.run.summary import Summary
 
@@ -62,7 +62,7 @@ async def arun(job: Job, **flags: Any) -> Summary:
     A cancellation ends the attempts in flight, settles each, and is then passed on. Raises JobError, LockedError,
     RebuyError or StorageError where the run cannot begin; what happens later is in the Summary.
     """
-    return await _perform(job, Flags(**flags), Silent())
+    return await _perform(job, flags_of(flags), Silent())
 
 
 def run(job: Job, **flags: Any) -> Summary:
@@ -70,7 +70,7 @@ def run(job: Job, **flags: Any) -> Summary:
 
     Raises as `arun` does.
     """
-    return run_with(job, Flags(**flags), view=Silent(), signals=False)
+    return run_with(job, flags_of(flags), view=Silent(), signals=False)
 
 
 def run_with(job: Job, flags: Flags, *, view: View, signals: bool) -> Summary:
@@ -101,7 +101,7 @@ async def results(job: Job, **flags: Any) -> AsyncIterator[Result]:
 
     async def produce() -> None:
         try:
-            await _perform(job, Flags(**flags), Silent(), on_end=lambda end, root: tell(_result(end, root)))
+            await _perform(job, flags_of(flags), Silent(), on_end=lambda end, root: tell(_result(end, root)))
         finally:
             tell(None)
 

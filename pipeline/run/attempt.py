@@ -209,6 +209,7 @@ def _pause(context: Context, retry_after: float | None) -> None:
         )
     elif pause is Pause.PAUSE and retry_after is not None:
         context.gate.pause_until(context.chance.clock() + retry_after)
+        context.outage.restart()
 
 
 def rejected_words(settled: Settled) -> str:

@@ -92,7 +92,7 @@ class Engine:
         until = time.monotonic() + BATCH_SECONDS
         for task in tasks:
             look = Look.STAT if self._context.halt.draining else Look.HASH
-            batch.append(self._examiner.examine(task, look))
+            batch.append(self._examiner.examine_to_send(task, look))
             if len(batch) >= BATCH_TASKS or time.monotonic() > until:
                 break
         return batch
@@ -137,10 +137,7 @@ class Engine:
         """Take over or buy the result; None where the task must be looked at again, as a file of it changed."""
         mine = self._leaders[work.fingerprint] = anyio.Event()
         try:
-            if work.verb is Verb.REUSE:
-                return await self._reuse(work)
-            fresh = await self._context.in_thread(partial(self._examiner.latest, work))
-            return None if fresh is None else await self._send(fresh)
+            return await (self._reuse(work) if work.verb is Verb.REUSE else self._send(work))
         finally:
             del self._leaders[work.fingerprint]
             mine.set()

@@ -107,11 +107,17 @@ class Examiner:
         )
         return self._with_reason(examined)
 
-    def latest(self, work: Examined) -> Examined | None:
-        """The same task just before it is sent, its media types filled in; None where an input is another by now."""
+    def examine_to_send(self, task: Task, look: Look = Look.HASH) -> Examined:
+        """As `examine`, with the media types that sending needs.
+
+        A file that changes after this is noticed while it is sent.
+        """
+        work = self.examine(task, look)
+        if work.verb is not Verb.SEND or look is Look.STAT:
+            return work
         inputs = self._inputs.latest(work.inputs)
         if inputs is None:
-            return None
+            return self.examine(task, Look.AFRESH)
         return replace(work, inputs=inputs, recorded_inputs=self._inputs.recorded(inputs))
 
     def outdated(self, work: Examined) -> bool:
@@ -167,8 +173,8 @@ class Examiner:
             standing_of(history, self._job.manifest.retries),
         )
         ruling = decide(facts, self._job.manifest.rerun)
-        fault = too_large(edit_of(task, inputs, ""), self._job.manifest.endpoint.body)
-        if ruling.verb is Verb.SEND and fault is not None:
+        form = self._job.manifest.endpoint.body
+        if ruling.verb is Verb.SEND and (fault := too_large(edit_of(task, inputs, ""), form)) is not None:
             return _invalid(task, "too_large", str(fault))
         return self._as_examined(task, ruling, found, last)
 

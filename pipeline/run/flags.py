@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+import msgspec
 
 from pipeline.errors import JobError, Problem
+from pipeline.tasks.expand import Prepared
+from pipeline.tasks.select import Selection
 
 RETRIED = frozenset({"failed", "held"})
 """States of a task that `--retry` can name."""
@@ -37,6 +42,42 @@ class Flags:
     sandbox: bool = False
     faults: str = ""
     argv: tuple[str, ...] = ()
+
+
+_FITTING = {
+    "concurrency": "a whole number",
+    "limit": "a whole number",
+    "sample": "a whole number",
+    "shard": "two whole numbers (I, N), such as (2, 3)",
+    "retry": 'a set such as {"failed"}',
+    "yes": "True or False",
+    "strict": "True or False",
+    "sandbox": "True or False",
+}
+"""What fits a flag, where that is not text."""
+
+
+def flags_of(named: dict[str, Any]) -> Flags:
+    """Flags by their names, as Python callers give them. Raises JobError for one that does not exist or fit."""
+    problems, given = [], {}
+    kinds = get_type_hints(Flags)
+    for name, value in named.items():
+        try:
+            given[name] = msgspec.convert(value, kinds[name])
+        except KeyError:
+            problems.append(_no_flag(name))
+        except msgspec.ValidationError:
+            problems.append(Problem(f"{value!r} does not fit", f"expected {_FITTING.get(name, 'text')}", name))
+    if problems:
+        raise JobError(problems)
+    return Flags(**given)
+
+
+def _no_flag(name: str) -> Problem:
+    known = [field.name for field in fields(Flags)]
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected any of {', '.join(known)}"
+    return Problem(f"there is no flag {name!r}", hint)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -80,5 +121,25 @@ def check_flags(flags: Flags) -> None:
         problems.append(Problem(f"{flags.retry!r} cannot be retried", 'expected a set such as {"failed"}', "--retry"))
     if flags.faults and not flags.sandbox:
         problems.append(Problem("only the sandbox makes faults", "add --sandbox", "--faults"))
+    if problems:
+        raise JobError(problems)
+
+
+def check_globs(flags: Flags, prepared: Prepared) -> None:
+    """Raises JobError for a glob that matches no task of the job: mistyped, it would do nothing and look like success.
+
+    Where a set may be empty, or files are still too young, a glob may match nothing today.
+    """
+    if not prepared.total or prepared.waiting or any(each.allow_empty for each in prepared.job.manifest.image_sets):
+        return
+    problems = [
+        Problem(
+            f"{glob!r} matches no task id",
+            f"expected a glob of whole ids, which are like {next(prepared.tasks()).id}",
+            f"--{name}",
+        )
+        for name, glob in (("only", flags.only), ("redo", flags.redo))
+        if glob is not None and next(prepared.tasks(Selection(only=glob)), None) is None
+    ]
     if problems:
         raise JobError(problems)

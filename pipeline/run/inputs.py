@@ -80,9 +80,12 @@ class Inputs:
         return InputFile(path, "", 0, 0, "image/png")
 
     def latest(self, inputs: Sequence[SentFile]) -> tuple[SentFile, ...] | None:
-        """The same inputs just before they are sent, their media types filled in; None where one is another by now."""
+        """The same inputs with the media types that were not read; None where one of those is another by now."""
         files = []
         for file in inputs:
+            if file.mime is not None:
+                files.append(file)
+                continue
             seen = self._cache.inspect(file.path, known=Known(file.sha256, file.bytes, file.mtime_ns))
             if isinstance(seen, Unusable) or seen.sha256 != file.sha256:
                 return None

@@ -22,7 +22,7 @@ from pipeline.run.context import Chance, Context
 from pipeline.run.engine import End, Engine
 from pipeline.run.examine import Examiner
 from pipeline.run.exits import Exit, exit_code
-from pipeline.run.flags import Flags, check_flags
+from pipeline.run.flags import Flags, check_flags, check_globs
 from pipeline.run.folders import in_sandbox
 from pipeline.run.halt import Halt
 from pipeline.run.limit import ItemLimit
@@ -56,10 +56,16 @@ async def perform(
     if flags.concurrency is not None:
         job = override(job, {"limits.concurrency": flags.concurrency})
     async with _endpoint(job, flags) as (job, key):
-        prepared = await to_thread.run_sync(prepare, job, chance.now().timestamp(), limiter=CapacityLimiter(1))
-        try:
-            async with open_run(job, flags, view.note, chance, key, started) as opened:
+        now = chance.now().timestamp()
+        prepared = await to_thread.run_sync(_prepared, job, flags, now, limiter=CapacityLimiter(1))
+        halt = Halt(view.note)
+
+        async def whole() -> Summary:
+            async with open_run(job, flags, halt, chance, key, started) as opened:
                 return await _performed(opened, prepared, flags, view, on_end, started, signals=signals)
+
+        try:
+            return await _in_order(halt, whole)
         except BaseExceptionGroup as group:
             raise the_one(group) from None
         finally:
@@ -72,6 +78,12 @@ def the_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _prepared(job: Job, flags: Flags, now: float) -> Prepared:
+    prepared = prepare(job, now)
+    check_globs(flags, prepared)
+    return prepared
 
 
 @asynccontextmanager
@@ -93,25 +105,24 @@ async def _performed(
     selection = Selection(only=flags.only, shard=flags.shard, sample=flags.sample)
     examiner = Examiner(context.job, context.state, context.ledgers, context.folder, opened.cache)
     engine = Engine(context, examiner, ItemLimit(flags.limit), partial(_pass_on, on_end, context.folder.root))
-
-    async def whole() -> Summary:
-        async with anyio.create_task_group() as watching:
-            if signals:
-                watching.start_soon(listen, context)
-            await _survey(context, prepared, selection, examiner, flags)
-            watching.start_soon(_stop_at_deadline, context)
-            total = await context.in_thread(lambda: prepared.count(selection))
-            watching.start_soon(_show, context, total, view)
-            await engine.run(prepared.tasks(selection), total)
-            summary = await _finish(context, flags, started)
-            watching.cancel_scope.cancel()
-        return summary
-
-    return await _in_order(context.halt, whole)
+    async with anyio.create_task_group() as watching:
+        if signals:
+            watching.start_soon(listen, context)
+        await _survey(context, prepared, selection, examiner, flags)
+        watching.start_soon(_stop_at_deadline, context)
+        total = await context.in_thread(lambda: prepared.count(selection))
+        watching.start_soon(_show, context, total, view)
+        await engine.run(prepared.tasks(selection), total)
+        summary = await _finish(context, flags, started)
+        watching.cancel_scope.cancel()
+    return summary
 
 
 async def _in_order(halt: Halt, whole: Callable[[], Awaitable[Summary]]) -> Summary:
-    """Let a run end in order, with its `end` line, also where it is cancelled from outside; that is passed on then."""
+    """Let a run open, go on and end in order, with its `end` line, also where it is cancelled from outside.
+
+    The cancellation is passed on afterwards. No thread of a run is left behind that works on a folder closed meanwhile.
+    """
     summary: Summary | None = None
     over = anyio.Event()
 

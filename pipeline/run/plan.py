@@ -16,7 +16,7 @@ from pipeline.manifest.job import Job
 from pipeline.outputs.folder import OWN
 from pipeline.run.decide import Class, Verb
 from pipeline.run.examine import Examined
-from pipeline.run.flags import Flags, check_flags
+from pipeline.run.flags import Flags, check_flags, check_globs, flags_of
 from pipeline.run.folders import in_sandbox
 from pipeline.run.inputs import Look
 from pipeline.run.limit import ItemLimit
@@ -72,7 +72,7 @@ def plan(job: Job, **flags: Any) -> Plan:
 
     `flags` are the fields of `Flags`. Raises JobError and StorageError.
     """
-    return plan_with(job, Flags(**flags))
+    return plan_with(job, flags_of(flags))
 
 
 def plan_with(job: Job, flags: Flags) -> Plan:
@@ -81,6 +81,7 @@ def plan_with(job: Job, flags: Flags) -> Plan:
     if flags.sandbox:
         job = in_sandbox(job, None)
     prepared = prepare(job, time.time())
+    check_globs(flags, prepared)
     with open_reading(job) as reading:
         return _counted(job, prepared, reading, flags)
 

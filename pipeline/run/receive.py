@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import anyio
+
 from pipeline.endpoint.collect import collect
 from pipeline.endpoint.judge import Verdict, kept_body
-from pipeline.endpoint.reply import Reply
+from pipeline.endpoint.reply import Failure, Reply
 from pipeline.outcome import Outcome
 from pipeline.outputs.check import Checked, Mismatch, check, mismatches
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined
+
+FETCH_WAITS = (0.5, 2.0, 0.0)
+"""Seconds after each of the tries to fetch a picture; fetching costs nothing, losing it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ async def receive(context: Context, work: Examined, verdict: Verdict, reply: Rep
     An answer without one image that decodes was paid for and is unusable.
     """
     if verdict.outcome is Outcome.SUCCEEDED:
-        verdict = await collect(verdict, context.transport.fetch)
+        verdict = await collect(verdict, partial(_fetch, context))
     if verdict.outcome is not Outcome.SUCCEEDED:
         return Received(verdict)
     images: list[Image] = []
@@ -53,6 +58,18 @@ async def receive(context: Context, work: Examined, verdict: Verdict, reply: Rep
         return Received(_undecodable(verdict, faults[0], kept_body(reply, context.key)))
     wanted = work.task.images
     return Received(verdict, tuple(images[:wanted]), _mismatch(work, verdict, [image.checked for image in images]))
+
+
+async def _fetch(context: Context, url: str) -> Reply:
+    """What lies at a URL of a paid answer: asked for more than once, and given up only when the run is cancelled."""
+    reply = Reply(failure=Failure.TIMEOUT, detail="the run was interrupted")
+    with context.halt.cancellable():
+        for wait in FETCH_WAITS:
+            reply = await context.transport.fetch(url)
+            if (reply.status == 200 and reply.failure is None) or reply.failure is Failure.URL_NOT_ALLOWED:
+                break
+            await anyio.sleep(wait)
+    return reply
 
 
 def _mismatch(work: Examined, verdict: Verdict, images: Sequence[Checked]) -> tuple[Mismatch, ...]:

@@ -10,7 +10,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,7 +74,7 @@ def shard_suffix(shard: tuple[int, int] | None) -> str:
 
 @asynccontextmanager
 async def open_run(
-    job: Job, flags: Flags, tell: Callable[[str], None], chance: Chance, key: Key | None, started: float
+    job: Job, flags: Flags, halt: Halt, chance: Chance, key: Key | None, started: float
 ) -> AsyncIterator[Opened]:
     """Lock the output folder, bring it in order and open the way to the endpoint.
 
@@ -94,7 +94,6 @@ async def open_run(
         stack.callback(ledgers.close)
         cache = stack.enter_context(InputCache(folder.root / OWN / "inputs.cache"))
         path = ledger_path(folder.root, flags.shard)
-        halt = Halt(tell)
         committer = Committer(
             path,
             run,

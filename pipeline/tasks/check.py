@@ -157,10 +157,7 @@ class _SetCheck:
             other = later.pop(name_digest(item.key), None)
             if other is not None:
                 what = f"{_whose(other)} has the key {other.key!r}, and {_whose(item)} has {item.key!r}"
-                fault = FaultError(
-                    what, "expected keys that differ in more than case", f"{self.listing.source.where}.key"
-                )
-                self.report(self.listing.problem(other, fault))
+                self.report(self.listing.problem(other, FaultError(what, _other_key(item), self._key_place)))
 
     def _placed(self, item: Item, fault: FaultError) -> Problem:
         if fault.general:
@@ -170,6 +167,13 @@ class _SetCheck:
 
 def _whose(item: Item) -> str:
     return f"line {item.line}" if item.line else item.images[0]
+
+
+def _other_key(item: Item) -> str:
+    """What would tell two items apart that have one key."""
+    if item.line:
+        return "expected keys that differ in more than case"
+    return 'expected keys that differ in more than case, as with `key: "{{ file.path }}"`'
 
 
 def _inside(folder: str) -> Callable[[str], bool]:

@@ -68,13 +68,13 @@ def check_path(path: str) -> str:
     path = composed(path)
     segments = path.split("/")
     fault = next(filter(None, map(_segment_fault, segments)), "")
-    expected = "a path in the output folder"
+    expected = "expected a path in the output folder"
     if extension := _EXTENSION.search(segments[-1]):
-        fault, expected = f"ends with {extension[0]!r}", "no extension: it follows the image's format"
+        fault, expected = f"ends with {extension[0]!r}", "expected no extension: it follows the image's format"
     elif len(segments[-1].encode("utf-8", "replace")) + _ADDED > _LONGEST_SEGMENT:
-        fault, expected = "ends with too long a name", f"at most {_LONGEST_SEGMENT - _ADDED} bytes"
+        fault, expected = "ends with too long a name", f"expected at most {_LONGEST_SEGMENT - _ADDED} bytes"
     elif len(path.encode("utf-8", "replace")) > _LONGEST_PATH:
-        fault, expected = "is too long", f"at most {_LONGEST_PATH} bytes"
+        fault, expected = "is too long", f"expected at most {_LONGEST_PATH} bytes"
     if fault:
         raise FaultError(f"the output path {path[:120]!r} {fault}", expected, _WHERE)
     return path

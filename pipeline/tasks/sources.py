@@ -227,7 +227,6 @@ def _readable(path: str, report: Callable[[FaultError], None]) -> bool:
     try:
         path.encode()
     except UnicodeEncodeError:
-        shown = path.encode("utf-8", "backslashreplace").decode()
-        report(FaultError(f"the file name {shown!r} is not UTF-8", "rename it, or leave it out with `exclude`"))
+        report(FaultError(f"the file name {path!r} is not UTF-8", "rename it, or leave it out with `exclude`"))
         return False
     return True

@@ -61,6 +61,15 @@ def test_ten_minutes_of_throttling_are_an_outage() -> None:
     assert clock.observe(Outcome.THROTTLED, 429, 1202.0)
 
 
+def test_an_obeyed_pause_is_no_outage() -> None:
+    """After a pause that the server asked for the clock counts anew."""
+    clock = OutageClock()
+    clock.observe(Outcome.THROTTLED, 429, 0.0)
+    clock.restart()
+    assert not clock.observe(Outcome.THROTTLED, 429, 3000.0)
+    assert clock.observe(Outcome.THROTTLED, 429, 3600.0)
+
+
 @pytest.mark.parametrize(
     ("failed", "done", "limit", "stop"),
     [(19, 0, 0.2, False), (20, 0, 0.2, True), (4, 16, 0.2, False), (5, 15, 0.2, True), (20, 0, None, False)],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,8 +67,10 @@ class Forked:
 def forking() -> Iterator[Forked]:
     """The parent process, while the block lasts."""
     command = [sys.executable, "-c", _PARENT]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as parent:
         try:
             yield Forked(parent)
         finally:
-            parent.kill()
+            # With a child that a failed test left behind.
+            os.killpg(parent.pid, signal.SIGKILL)

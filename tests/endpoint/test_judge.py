@@ -148,9 +148,17 @@ CUT = (Failure.RESET, Failure.DISCONNECTED, Failure.TIMEOUT, Failure.INCOMPLETE_
 def test_an_answer_cut_short_is_in_doubt_unless_its_status_settles_it(
     failure: Failure, status: int, outcome: Outcome
 ) -> None:
-    """Under 200 even a body that looks whole is not trusted."""
-    verdict = verdict_of(status, {"data": [{"b64_json": B64}]}, failure=failure, detail="why")
+    """An object that is not closed holds no image, whatever of it came."""
+    verdict = verdict_of(status, b'{"data": [{"b64_json": "' + B64.encode() + b'"}]', failure=failure, detail="why")
     assert (verdict.outcome, verdict.code, verdict.images) == (outcome, failure, ())
+
+
+@pytest.mark.parametrize("failure", CUT)
+def test_a_whole_answer_is_taken_however_its_connection_ended(failure: Failure) -> None:
+    """A closed JSON object was received whole and paid for: a wrong Content-Length must not buy it again."""
+    verdict = verdict_of(200, {"data": [{"b64_json": B64}]}, failure=failure, detail="why")
+    assert verdict.outcome is Outcome.SUCCEEDED
+    assert [image.data is not None for image in verdict.images] == [True]
 
 
 def test_an_answer_that_is_too_long_is_unusable() -> None:

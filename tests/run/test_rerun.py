@@ -102,17 +102,18 @@ async def test_an_edited_output_stays_and_counts_as_done(bench: Bench) -> None:
 
 
 async def test_a_failed_task_is_not_sent_again(bench: Bench) -> None:
-    """A refusal lasts: later runs count it, exit 3, and say why, until --retry failed reopens it."""
-    bench.images("one")
+    """A refusal lasts: later runs count it, exit 3, and say why, until --retry failed reopens what --only takes."""
+    bench.images("one", "two")
     bench.say = lambda edit: refusal(400, "moderation_blocked")
     await bench.run()
     summary = await bench.run()
-    assert (summary.exit, summary.tasks["failed"], bench.posts) == (3, 1, [])
+    assert (summary.exit, summary.tasks["failed"], bench.posts) == (3, 2, [])
     assert (summary.failures[0].code, summary.failures[0].message) == ("moderation_blocked", "said moderation_blocked")
     bench.say = lambda edit: answer(picture(1))
-    assert (await bench.run(retry=frozenset({"failed"}), only="other/*")).tasks["total"] == 0
-    assert (await bench.run(retry=frozenset({"failed"}))).exit == 0
-    assert len(bench.lines(Reopened)) == 1
+    summary = await bench.run(retry=frozenset({"failed"}), only="set/one/*")
+    assert (summary.exit, summary.tasks["total"]) == (0, 1)
+    assert [line.task for line in bench.lines(Reopened)] == ["set/one/white"]
+    assert (await bench.run()).tasks["failed"] == 1
 
 
 async def test_retry_of_twins_appends_one_line(bench: Bench) -> None:

@@ -318,6 +318,19 @@ async def test_asyncios_own_cancellation_ends_a_run_in_order(bench: Bench, flyin
     assert (again.exit, again.tasks["done"]) == (0, 3)
 
 
+async def test_cancelled_while_it_opens_a_run_sends_nothing_and_ends_in_order(bench: Bench) -> None:
+    """A cancellation during recovery waits for its threads; nothing is sent, and the `end` line says why."""
+    bench.images("one")
+    running = asyncio.create_task(bench.run())
+    while not (bench.out / "ledger.jsonl").exists():  # noqa: ASYNC110 - a file has no events
+        await asyncio.sleep(0.001)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [type(line).__name__ for line in bench.lines()] == ["Run", "End"]
+    assert (bench.lines(End)[0].exit, bench.posts) == (130, [])
+
+
 async def test_our_own_interruptions_do_not_use_up_attempts(bench: Bench, flying: anyio.Event) -> None:
     """Five runs that are cancelled in flight leave the task pending, never held."""
     for _ in range(5):
