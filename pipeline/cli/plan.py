@@ -74,5 +74,5 @@ def described(plan: Plan) -> str:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= 80 else f"{text[:79]}…"

@@ -80,7 +80,7 @@ def shown(path: Path) -> Path:
 
 def failure_lines(summary: Summary, job: str, *, sandbox: bool) -> list[str]:
     """The first failures, one a line, and where to read the rest."""
-    lines = [f"{one.task}: {one.code}: {one.message or ''}".rstrip(": ") for one in summary.failures[:SHOWN]]
+    lines = [one.line for one in summary.failures[:SHOWN]]
     if lines:
         lines.append(
             f"hint: `retouch status {job}{' --sandbox' if sandbox else ''} --failed` lists all, and how to retry"

@@ -46,7 +46,7 @@ def described(status: Status, manifest: str, *, failed: bool, sandbox: bool) -> 
     if status.waiting:
         lines.append(f"waiting: {status.waiting} files are younger than min_age")
     if failed:
-        lines += [f"  {one.task}: {one.code}: {one.message or ''}".rstrip(": ") for one in status.failures]
+        lines += [f"  {one.line}" for one in status.failures]
     lines += _hints(status, f"{manifest}{' --sandbox' if sandbox else ''}", failed=failed)
     return "\n".join(lines)
 

@@ -90,7 +90,8 @@ class Examiner:
         if isinstance(inputs, Unusable):
             return _invalid(task, inputs.code, inputs.message)
         if not all(file.sha256 for file in inputs):
-            return Examined(task, Verb.SEND, Class.NEW, inputs=inputs)
+            obstacle = self._obstacle(task, inputs, Verb.SEND) if look is Look.HEAD else None
+            return obstacle or Examined(task, Verb.SEND, Class.NEW, inputs=inputs)
         base, wanted, generation = self._wanted(task, inputs)
         history = self._state.history(wanted)
         found = self._facts_and_ruling(task, inputs, last, wanted)
@@ -173,20 +174,22 @@ class Examiner:
             standing_of(history, self._job.manifest.retries),
         )
         ruling = decide(facts, self._job.manifest.rerun)
+        return self._obstacle(task, inputs, ruling.verb) or self._as_examined(task, ruling, found, last)
+
+    def _obstacle(self, task: Task, inputs: Sequence[SentFile], verb: Verb) -> Examined | None:
+        """Why a task cannot be brought to its end though its images are good: the body's form, or a foreign file."""
         form = self._job.manifest.endpoint.body
-        if ruling.verb is Verb.SEND and (fault := too_large(edit_of(task, inputs, ""), form)) is not None:
+        if verb is Verb.SEND and (fault := too_large(edit_of(task, inputs, ""), form)) is not None:
             return _invalid(task, "too_large", str(fault))
-        return self._as_examined(task, ruling, found, last)
+        if verb not in (Verb.SEND, Verb.REUSE) or self._folder is None:
+            return None
+        foreign = taken(self._folder, task.paths, self._state.knows_path)
+        if foreign is None:
+            return None
+        place = self._folder.root / foreign
+        return _invalid(task, "name_taken", f"{place} is not of this job; move it away or change output.path")
 
     def _as_examined(self, task: Task, ruling: Ruling, found: Found | None, last: Last | None) -> Examined:
-        if ruling.verb in (Verb.SEND, Verb.REUSE) and self._folder is not None:
-            foreign = taken(self._folder, task.paths, self._state.knows_path)
-            if foreign is not None:
-                return _invalid(
-                    task,
-                    "name_taken",
-                    f"{self._folder.root / foreign} is not of this job; move it away or change output.path",
-                )
         warning = None
         if ruling.edited and last is not None:
             warning = f"{task.id}: an output was changed by someone; it stays and counts as done"

@@ -31,8 +31,8 @@ class Snapshot:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest takes at this run's pace; None before anything was finished by a request."""
-        if not self.sent_now or self.seconds <= 0:
+        """How long the rest takes at this run's pace; None before a request finished anything, and in a drain."""
+        if self.draining or not self.sent_now or self.seconds <= 0:
             return None
         return (self.total - self.finished) * self.seconds / self.sent_now
 

@@ -25,6 +25,11 @@ class Failure:
     code: str | None
     message: str | None
 
+    @property
+    def line(self) -> str:
+        """All of it on one line, whatever a server wrote."""
+        return " ".join(f"{self.task}: {self.code}: {self.message or ''}".rstrip(": ").split())
+
 
 @dataclass(slots=True)
 class Tally:
