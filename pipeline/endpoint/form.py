@@ -17,6 +17,7 @@ import msgspec
 
 from pipeline.endpoint.upload import Upload
 from pipeline.errors import Problem
+from pipeline.mime import EXTENSIONS, FORMATS
 
 Form = Literal["multipart", "json"]
 
@@ -24,7 +25,6 @@ MAX_DATA_URL = 20_971_520
 """Most characters of a data URL; https://platform.openai.com/docs/api-reference/images/createEdit."""
 
 _FIRST = ("prompt", "model")
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 # WHATWG's escapes for names in multipart/form-data, as browsers and the SDK's HTTP client write them.
 _NAME_ESCAPES = re.compile(r'["\\\x00-\x1f]')
 
@@ -104,7 +104,7 @@ def _multipart(edit: Edit, boundary: str) -> Iterator[bytes | FilePiece]:
 
 
 def _file_part(boundary: str, field: str, stem: str, upload: Upload) -> Iterator[bytes | FilePiece]:
-    disposition = f'form-data; name="{field}"; filename="{stem}.{_EXTENSIONS[upload.mime]}"'
+    disposition = f'form-data; name="{field}"; filename="{stem}.{EXTENSIONS[FORMATS[upload.mime]]}"'
     yield f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: {upload.mime}\r\n\r\n".encode()
     yield FilePiece(upload, base64=False)
     yield b"\r\n"

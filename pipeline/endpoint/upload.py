@@ -14,12 +14,10 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pipeline.mime import Mime
+
 if TYPE_CHECKING:
     from hashlib import _Hash
-
-_MAGIC = ((0, b"\x89PNG\r\n\x1a\n", "image/png"), (0, b"\xff\xd8\xff", "image/jpeg"), (8, b"WEBP", "image/webp"))
-HEAD_BYTES = 12
-"""How many of a file's first bytes `mime_of` looks at."""
 
 
 class InputChangedError(Exception):
@@ -28,19 +26,13 @@ class InputChangedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to send: `sha256` in lower-case hex and `bytes` are of its content, `mime` is from its magic bytes."""
+    """A file to send: `sha256` in lower-case hex and `bytes` are of its content, `mime` is from its first bytes."""
 
     role: Literal["item", "reference", "mask"]
     path: str
     sha256: str
     bytes: int
-    mime: str
-
-
-def mime_of(head: bytes) -> str | None:
-    """The media type of an image from its first bytes; None for anything but png, jpeg and webp."""
-    mime = next((mime for start, magic, mime in _MAGIC if head[start : start + len(magic)] == magic), None)
-    return None if mime == "image/webp" and head[:4] != b"RIFF" else mime
+    mime: Mime
 
 
 def open_regular(path: str) -> int:

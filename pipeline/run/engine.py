@@ -43,6 +43,9 @@ BATCH_SECONDS = 0.05
 BETWEEN_LOOKS = 1.0
 """Seconds before a task is looked at again whose input changed while it was sent."""
 
+WARNINGS = 5
+"""Warnings of one kind that are printed one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -69,6 +72,7 @@ class Engine:
         self._leaders: dict[str, anyio.Event] = {}
         self._doubts: list[float] = []
         self._failed = 0
+        self._edited = 0
         self._listed = True
 
     async def run(self, tasks: Iterator[Task], total: int) -> None:
@@ -84,6 +88,8 @@ class Engine:
             except Exception as error:
                 self._context.halt.bug(error)
                 self._listed = False
+        if self._edited > WARNINGS:
+            self._context.halt.note(f"{self._edited} outputs were changed by someone; all stay and count as done")
         if not self._listed:
             self._context.tally.tasks["pending"] += max(0, total - self._context.tally.finished)
 
@@ -176,13 +182,19 @@ class Engine:
     def _told(self, work: Examined) -> End:
         """The end of a task for which nothing is to be done, or nothing can be any more."""
         if work.verb is Verb.SKIP:
-            if work.warning:
-                self._context.halt.note(work.warning)
+            self._warn(work)
             outputs = tuple(work.last.outputs) if work.last else ()
             return End(work.task, "skipped", work.fingerprint, outputs)
         if work.verb is Verb.REPORT:
             return End(work.task, str(work.kind), work.fingerprint, code=work.code, message=work.message)
         return End(work.task, "pending", work.fingerprint)
+
+    def _warn(self, work: Examined) -> None:
+        """Tell of an output that somebody changed; of many the first few, and in the end how many."""
+        if work.warning is not None:
+            self._edited += 1
+            if self._edited <= WARNINGS:
+                self._context.halt.note(work.warning)
 
     def _judge(self, ended: Ended) -> None:
         """Count a settled attempt, and stop where too many end in doubt."""

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.ledger.records import Settled
+from pipeline.ledger.usage import Cost
 from pipeline.outcome import Outcome
 
 ATTEMPT_OUTCOMES = tuple(outcome for outcome in Outcome if outcome is not Outcome.INVALID)
@@ -28,7 +29,8 @@ class Failure:
     @property
     def line(self) -> str:
         """All of it on one line, whatever a server wrote."""
-        return " ".join(f"{self.task}: {self.code}: {self.message or ''}".rstrip(": ").split())
+        message = " ".join((self.message or "").split())
+        return f"{self.task}: {self.code}: {message}".rstrip(": ")
 
 
 @dataclass(slots=True)
@@ -58,15 +60,6 @@ class Tally:
     def finished(self) -> int:
         """Tasks that have ended in any way."""
         return self.tasks.total()
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Our price in US dollars: for reported usage, and for attempts that may have been billed; None where unknown."""
-
-    confirmed: Decimal | None = None
-    possible: Decimal | None = None
-    currency: str = "USD"
 
 
 @dataclass(frozen=True, slots=True)

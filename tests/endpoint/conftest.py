@@ -23,6 +23,7 @@ from pipeline.endpoint.reply import Flight, Reply
 from pipeline.endpoint.transport import Transport
 from pipeline.endpoint.upload import Upload
 from pipeline.manifest.models import Endpoint
+from pipeline.mime import Mime
 
 SECRET = "sk-proj-/aB+3=" + "Zq9" * 40
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,7 +36,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": request.param}
 
 
-def upload_of(path: Path, content: bytes, role: Any = "item", mime: str = "image/png") -> Upload:
+def upload_of(path: Path, content: bytes, role: Any = "item", mime: Mime = "image/png") -> Upload:
     """A file with this content, and what is promised about it."""
     path.write_bytes(content)
     return Upload(role, str(path), hashlib.sha256(content).hexdigest(), len(content), mime)

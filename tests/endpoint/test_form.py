@@ -15,6 +15,7 @@ import pytest
 from pipeline.endpoint.form import MAX_DATA_URL, Edit, FilePiece, encode, too_large
 from pipeline.endpoint.reply import Flight
 from pipeline.endpoint.upload import Upload
+from pipeline.mime import Mime
 from tests.endpoint.conftest import ANSWER, PNG, Request, edit_of, response, serving, transport_to, upload_of
 
 JPEG, WEBP = b"\xff\xd8\xff\xe0jpeg", b"RIFF\x10\x00\x00\x00WEBPVP8 "
@@ -64,7 +65,7 @@ EXTRA: dict[str, Any] = {
 async def test_same_form_as_the_openai_sdk(images: int, masked: bool, tmp_path: Path) -> None:
     """Field for field what the SDK sends: names, order, values, filenames, types, a Content-Length and no chunks."""
     contents = [PNG + b"1", JPEG, WEBP][:images]
-    mimes = ["image/png", "image/jpeg", "image/webp"]
+    mimes: list[Mime] = ["image/png", "image/jpeg", "image/webp"]
     uploads = [upload_of(tmp_path / f"{i}", c, "item", mimes[i]) for i, c in enumerate(contents)]
     mask = upload_of(tmp_path / "mask", PNG + b"m", "mask") if masked else None
     edit = edit_of(*uploads, mask=mask, **FIELDS, **EXTRA)

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from pipeline.ledger.records import Settled
-from pipeline.ledger.usage import usage_of
+from pipeline.ledger.usage import Cost, usage_of
 from pipeline.outcome import Outcome
 from pipeline.run.progress import Snapshot, count, duration, plain_line, state_words
 from pipeline.run.summary import (
     ATTEMPT_OUTCOMES,
     TASK_ENDS,
-    Cost,
     Failure,
     Tally,
     as_json,
