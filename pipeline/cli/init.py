@@ -15,6 +15,7 @@ from pipeline.cli.options import json_option
 def command(*, path: Path, as_json: bool) -> int:
     """Write a commented manifest to PATH (default: job.yaml) and its JSON Schema beside it. Overwrites nothing."""
     import json
+    import shlex
 
     from pipeline.cli.terminal import out, print_json
     from pipeline.manifest.schema import job_schema
@@ -27,7 +28,8 @@ def command(*, path: Path, as_json: bool) -> int:
     if as_json:
         print_json({"manifest": str(path), "schema": str(schema)})
     else:
-        out(f"wrote {path}; edit it, then: retouch validate {path}, retouch run {path} --sandbox, retouch run {path}")
+        name = shlex.quote(str(path))
+        out(f"wrote {path}; edit it, then: retouch validate {name}, retouch run {name} --sandbox, retouch run {name}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,16 +74,17 @@ def command(
 
 
 def shown(path: Path) -> Path:
-    """A path as seen from the working folder, where it lies below it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    """A path as seen from the working folder, where it lies below it and that folder is still there."""
+    try:
+        return path.relative_to(Path.cwd())
+    except (ValueError, FileNotFoundError):
+        return path
 
 
 def failure_lines(summary: Summary, job: str, *, sandbox: bool) -> list[str]:
     """The first failures, one a line, and where to read the rest."""
     lines = [one.line for one in summary.failures[:SHOWN]]
     if lines:
-        lines.append(
-            f"hint: `retouch status {job}{' --sandbox' if sandbox else ''} --failed` lists all, and how to retry"
-        )
+        command = f"{shlex.quote(job)}{' --sandbox' if sandbox else ''}"
+        lines.append(f"hint: `retouch status {command} --failed` lists all, and how to retry")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -47,7 +48,7 @@ def described(status: Status, manifest: str, *, failed: bool, sandbox: bool) -> 
         lines.append(f"waiting: {status.waiting} files are younger than min_age")
     if failed:
         lines += [f"  {one.line}" for one in status.failures]
-    lines += _hints(status, f"{manifest}{' --sandbox' if sandbox else ''}", failed=failed)
+    lines += _hints(status, f"{shlex.quote(manifest)}{' --sandbox' if sandbox else ''}", failed=failed)
     return "\n".join(lines)
 
 

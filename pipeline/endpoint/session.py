@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - looking up a name imports it: an upgrade during a run must not break that
 import re
 import socket
 import ssl

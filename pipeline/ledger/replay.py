@@ -75,15 +75,21 @@ class Ledgers:
             StorageError: it is not there any more.
         """
         try:
-            if where.file not in self._fds:
-                self._fds[where.file] = _opener(str(self.paths[where.file]), os.O_RDONLY)
-            line = os.pread(self._fds[where.file], where.length, where.offset)
+            line = os.pread(self._fd(where.file), where.length, where.offset)
         except OSError as exc:
             raise StorageError(f"{self.paths[where.file]}: the ledger cannot be read: {exc}") from exc
         record = decode(line) if intact(line) else None
         if record is None:
             raise StorageError(f"{self.paths[where.file]}: the line at byte {where.offset} changed while it was in use")
         return record
+
+    def _fd(self, file: int) -> int:
+        """A ledger's descriptor; of two threads that open it at once one keeps its own."""
+        if file not in self._fds:
+            opened = _opener(str(self.paths[file]), os.O_RDONLY)
+            if self._fds.setdefault(file, opened) != opened:
+                os.close(opened)
+        return self._fds[file]
 
     def close(self) -> None:
         """Close the files; they are opened again where needed."""

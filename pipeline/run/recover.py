@@ -18,7 +18,7 @@ from pipeline.ledger.codec import decode
 from pipeline.ledger.digests import path_digest
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Output, Reused, Sent, Settled
-from pipeline.ledger.standing import INTERRUPTED
+from pipeline.ledger.standing import INTERRUPTED, STORAGE
 from pipeline.outcome import Outcome
 from pipeline.outputs.check import Checked, check
 from pipeline.outputs.folder import OWN
@@ -193,9 +193,17 @@ def _output(path: str, one: Salvaged) -> Output:
 
 
 def _clean(context: Context, suffix: str) -> None:
-    """Sync what was published, then remove the parts that no line names."""
+    """Sync what was published, then remove the parts that are of no use; those of a held result may be all there is."""
     context.folder.sync()
-    for name in parts_of(context.folder):
+    left = parts_of(context.folder)
+    held = _held_for_storage(context) if left else set()
+    for name in left:
         part = parse_part_name(name)
-        if part is not None and part.run.endswith(suffix):
+        if part is not None and part.run.endswith(suffix) and (part.fingerprint, part.attempt) not in held:
             remove_part(context.folder, name)
+
+
+def _held_for_storage(context: Context) -> set[tuple[str, int]]:
+    """Attempts whose paid result came and could not be stored."""
+    lines = (entry.record for entry in context.ledgers.entries())
+    return {(x.fingerprint[:16], x.attempt) for x in lines if isinstance(x, Settled) and x.code == STORAGE}

@@ -25,8 +25,9 @@ def _object(text: str, line: int) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
+        why = f"{error.msg} at character {error.colno}" if isinstance(error, json.JSONDecodeError) else error
         raise DamageError(
-            Flaw(line, f"the line is not JSON: {error}", "expected one JSON object in each line")
+            Flaw(line, f"the line is not JSON: {why}", "expected one JSON object in each line")
         ) from error
     if not isinstance(found, dict):
         raise DamageError(Flaw(line, f"the line holds a {type(found).__name__}", "expected a JSON object"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import StorageError
 from pipeline.ledger.codec import encode
 from pipeline.ledger.records import Output, Record, Reused, Sent, Settled
 from pipeline.ledger.scan import split
@@ -200,3 +201,24 @@ async def test_a_spilled_result_is_taken_in_after_a_kill(bench: Bench) -> None:
     assert (bench.out / "set/white/one-1.png").read_bytes() == data
     assert len(bench.lines(Settled)) == 1
     assert spill.waiting() == []
+
+
+async def test_the_part_of_a_held_result_is_not_deleted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the part was stored and its line was not, nor the spill: the next start leaves the paid bytes alone."""
+
+    async def refuse(*_: object) -> None:
+        raise StorageError("the ledger is full")
+
+    def nowhere(*_: object) -> None:
+        raise StorageError("the spill is full")
+
+    bench.images("one")
+    with monkeypatch.context() as broken:
+        broken.setattr("pipeline.ledger.committer.Committer.commit", refuse)
+        broken.setattr("pipeline.outputs.spill.Spill.store", nowhere)
+        assert (await bench.run()).exit == 7
+    assert bench.lines(Settled)[-1].code == "storage"
+    parts = bench.parts()
+    assert len(parts) == 1
+    assert (await bench.run()).exit == 9
+    assert bench.parts() == parts
