@@ -189,6 +189,8 @@ def _watch(context: Context, ended: Ended) -> None:
         return
     if settled.outcome is Outcome.STOPPED:
         context.halt.drain(Exit.REJECTED, rejected_words(settled))
+    if settled.outcome is Outcome.UNSENT and context.outage.since is None:
+        context.halt.note(f"{context.endpoint} cannot be reached: {settled.message or settled.code}; trying again")
     if context.outage.observe(settled.outcome, settled.status, context.chance.clock()):
         minutes = round(context.outage.limit / 60)
         context.halt.drain(

@@ -3,7 +3,8 @@
 1. Workers return ends and never raise: one task's fault cancels no other's paid answer.
 2. At most `window` tasks are alive at once; the rest of the job is not expanded yet.
 3. Two tasks that would send the same request share one: the later waits without a slot, then looks again.
-4. From the start of a drain on, tasks are only looked at as far as that costs no reading.
+4. From the start of a drain on, and beyond the items that `--limit` takes, tasks are only looked at as far as that
+   costs no reading.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class Engine:
         batch: list[Examined] = []
         until = time.monotonic() + BATCH_SECONDS
         for task in tasks:
-            look = Look.STAT if self._context.halt.draining else Look.HASH
+            unread = self._context.halt.draining or self._limit.passes_over(task)
+            look = Look.STAT if unread else Look.HASH
             batch.append(self._examiner.examine_to_send(task, look))
             if len(batch) >= BATCH_TASKS or time.monotonic() > until:
                 break

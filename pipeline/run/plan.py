@@ -120,7 +120,7 @@ def _selected(prepared: Prepared, selection: Selection, reading: Reading, flags:
     limit = ItemLimit(flags.limit)
     look = Look.HEAD if reading.state.untouched else Look.HASH
     for task in prepared.tasks(selection):
-        work = reading.examiner.examine(task, look)
+        work = reading.examiner.examine(task, Look.STAT if limit.passes_over(task) else look)
         if work.verb is not Verb.SEND or limit.admits(task):
             yield work
 

@@ -204,6 +204,8 @@ def _clean(context: Context, suffix: str) -> None:
 
 
 def _held_for_storage(context: Context) -> set[tuple[str, int]]:
-    """Attempts whose paid result came and could not be stored."""
+    """Attempts whose paid result came and could not be stored, and whose request is held for that still."""
     lines = (entry.record for entry in context.ledgers.entries())
-    return {(x.fingerprint[:16], x.attempt) for x in lines if isinstance(x, Settled) and x.code == STORAGE}
+    stored_nowhere = (line for line in lines if isinstance(line, Settled) and line.code == STORAGE)
+    held = (line for line in stored_nowhere if context.state.history(line.fingerprint).code == STORAGE)
+    return {(line.fingerprint[:16], line.attempt) for line in held}

@@ -45,7 +45,7 @@ def survey(tasks: Iterator[Task], examiner: Examiner, state: State, flags: Flags
     limit = ItemLimit(flags.limit)
     everything = bool(flags.retry or strict)
     for task in tasks:
-        if not everything and state.task(task.id) is None:
+        if state.task(task.id) is None and (not everything or limit.passes_over(task)):
             continue
         work = examiner.examine(task)
         found.done_before += work.last is not None
@@ -53,7 +53,7 @@ def survey(tasks: Iterator[Task], examiner: Examiner, state: State, flags: Flags
         line = reopening(work, flags)
         if line is not None and line.fingerprint not in found.reopen and limit.admits(task):
             found.reopen[line.fingerprint] = line
-        if strict and (work.verb is Verb.SEND or work.kind is Class.INVALID):
+        if strict and (work.kind is Class.INVALID or (work.verb is Verb.SEND and limit.admits(task))):
             check_images(work, found)
     return found
 

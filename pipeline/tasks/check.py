@@ -116,6 +116,7 @@ class _SetCheck:
         self.keys = Twins[Item]()
         self.reported = False
         self._key_place = f"{listing.source.where}.key"
+        self._met_output = False
         self._is_output = lru_cache(maxsize=1024)(_inside(os.path.realpath(job.output)))
 
     def report(self, problem: Problem) -> None:
@@ -128,14 +129,22 @@ class _SetCheck:
             self.report(self.listing.problem(item, FaultError(wrong, hint, self._key_place)))
             return
         self.keys.add(item.key, item)
-        if any(self._is_output(os.path.dirname(path)) for path in item.images):
-            what = f"{item.images[0]} lies in the output folder"
-            self.report(self.job.problem(f"{self.listing.source.where}.images", what, "expected inputs elsewhere"))
+        self._inputs(item)
         for ask in self.asks:
             try:
                 self._tasks(ask, item, first)
             except FaultError as fault:
                 self.report(self._placed(item, fault))
+
+    def _inputs(self, item: Item) -> None:
+        """Reports the first image that is an output: the others are there for the same reason."""
+        if self._met_output or not any(self._is_output(os.path.dirname(path)) for path in item.images):
+            return
+        self._met_output = True
+        what = f"{item.images[0]} lies in the output folder"
+        self.report(
+            self.job.problem(f"{self.listing.source.where}.images", what, "expected inputs elsewhere, or `exclude`")
+        )
 
     def _tasks(self, ask: Ask, item: Item, first: bool) -> None:
         """Renders what can differ: all tasks of the first item, one of each further, or all."""

@@ -272,6 +272,15 @@ def test_a_prompt_of_several_lines_is_shown_on_one(call: Retouch, folder: Path) 
     assert "quality=low, prompt=White background\n" in call("plan", "job.yaml").out
 
 
+def test_outputs_among_the_inputs_are_one_line(call: Retouch, folder: Path) -> None:
+    """A glob that meets the output folder is told once, not for each picture, with the way out."""
+    text = (folder / "job.yaml").read_text().replace("folder: out", "folder: in")
+    (folder / "job.yaml").write_text(text)
+    said = call("plan", "job.yaml")
+    assert said.err.count("\n") == 1
+    assert "in/0.png lies in the output folder; expected inputs elsewhere, or `exclude`\n" in said.err
+
+
 @pytest.mark.parametrize(
     ("output", "line"),
     [

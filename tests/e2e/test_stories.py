@@ -271,6 +271,16 @@ def test_a_photo_that_is_still_uploading_waits(desk: Desk) -> None:
     assert desk.run() == 2
 
 
+def test_a_first_try_reads_no_more_than_it_sends(desk: Desk) -> None:
+    """`--limit 1` of many photos does not look into the others, of which one is broken; nor with `--strict`."""
+    desk.prompt()
+    desk.stage.photos(600)
+    (desk.stage.folder / "photos/599.png").write_bytes(b"")
+    assert desk.run(limit=1) == 1
+    assert desk.run(limit=1, strict=True) == 1
+    assert pipeline.plan(pipeline.load(desk.stage.manifest)).tasks["invalid"] == 1
+
+
 def test_prompt_by_prompt_under_a_cap(desk: Desk) -> None:
     """`order: prompts` with a cap of four images: the first prompt is whole before the second begins."""
     desk.stage.job |= {"order": "prompts", "budget": {"max_images": 4}, "limits": {"concurrency": 1}}

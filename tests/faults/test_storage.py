@@ -112,10 +112,16 @@ def test_eio_on_a_sync_loses_no_paid_result(trial: Trial, strace: None, point: s
 
 
 def test_a_machine_that_can_sync_nothing_costs_what_was_in_flight(trial: Trial, strace: None) -> None:
-    """Ledger, parts and spill folder fail at once: exit 7; the bill is covered, only these requests go out again."""
+    """Ledger, parts and spill folder fail at once: exit 7; the bill is covered, only these requests go out again.
+
+    strace counts calls by thread, so a last word may still reach the ledger: such a result is held, and asked for.
+    """
     ended = trial.struck("inject=fdatasync:error=EIO:when=3+").with_exit(7)
     trial.watch.crashed(trial.seen())
     assert "EIO" in ended.stderr or "Input/output error" in ended.stderr
+    if lost := len(held(trial)):
+        trial.watch.allowed += lost
+        trial.run("--retry", "held").with_exit(0)
     trial.recover()
 
 

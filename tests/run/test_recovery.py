@@ -222,3 +222,6 @@ async def test_the_part_of_a_held_result_is_not_deleted(bench: Bench, monkeypatc
     assert len(parts) == 1
     assert (await bench.run()).exit == 9
     assert bench.parts() == parts
+    assert (await bench.run(retry=frozenset({"held"}))).exit == 0
+    assert (await bench.run()).exit == 0
+    assert bench.parts() == set()

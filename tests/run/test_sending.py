@@ -144,7 +144,7 @@ async def test_the_ceiling_of_concurrency_is_never_passed(bench: Bench) -> None:
     bench.images(*(str(number) for number in range(12)))
     said = count(1)
     bench.say = lambda edit: refusal(429) if (number := next(said)) % 3 == 0 else answer(picture(number))
-    bench.before = lambda edit: anyio.sleep(0.002)
+    bench.before = lambda edit: anyio.sleep(0.05)
     summary = await bench.run(concurrency=3)
     assert summary.tasks["done"] == 12
     assert bench.most_in_flight == 3

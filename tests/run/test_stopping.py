@@ -156,7 +156,8 @@ async def test_ten_minutes_of_nothing_but_failures_are_an_outage(bench: Bench) -
     bench.say = lambda edit: broken(Failure.CONNECT_REFUSED)
     summary = await bench.run()
     assert (summary.exit, summary.tasks["pending"]) == (4, 2)
-    assert "has not worked for 10 minutes (last: connect_refused)" in bench.notes[0]
+    assert bench.notes[0] == "127.0.0.1:1 cannot be reached: connect_refused; trying again"
+    assert "has not worked for 10 minutes (last: connect_refused)" in bench.notes[1]
     bench.say = in_turn()
     assert (await bench.run()).exit == 0
 
