@@ -80,56 +80,71 @@ async def open_run(
 
     Raises JobError, LockedError or StorageError; nothing was sent then.
     """
-    limits = job.manifest.limits
-    run = run_id(chance.now(), chance.token(), flags.shard)
-    readers = CapacityLimiter(WORKERS)
     async with AsyncExitStack() as stack:
         # Built first: what it refuses must not leave a folder behind.
-        transport = Transport(
-            job.base_url, job.manifest.endpoint, key, timeout=limits.timeout, folder=job.folder, readers=readers
-        )
+        transport = _transport(job, key)
         folder = stack.enter_context(await to_thread.run_sync(OutputFolder, job.output))
         stack.enter_context(FolderLock(folder.root, flags.shard))
         state, ledgers = await to_thread.run_sync(_replayed, job, folder, flags.shard)
         stack.callback(ledgers.close)
         cache = stack.enter_context(InputCache(folder.root / OWN / "inputs.cache"))
-        path = ledger_path(folder.root, flags.shard)
-        committer = Committer(
-            path,
-            run,
-            folder.root / PARTS,
-            slots=limits.concurrency,
-            now=chance.now,
-            limiter=CapacityLimiter(1),
-            file=ledgers.number(path),
-        )
-        duration = job.manifest.stop_on.duration
+        run = run_id(chance.now(), chance.token(), flags.shard)
+        manifest = job.manifest
+        duration = manifest.stop_on.duration
         context = Context(
             job=job,
             run=run,
             folder=folder,
-            committer=committer,
+            committer=_committer(job, run, folder, ledgers, flags.shard, chance),
             ledgers=ledgers,
             state=state,
             spill=Spill(_spill_folder(job), folder.root),
             transport=await stack.enter_async_context(transport),
             key=key,
             endpoint=urlsplit(job.base_url).netloc,
-            slots=CapacityLimiter(limits.concurrency),
+            slots=CapacityLimiter(manifest.limits.concurrency),
             workers=CapacityLimiter(WORKERS),
             chance=chance,
             halt=halt,
             gate=Gate(halt, chance.clock),
             deadline=None if duration is None else started + duration,
-            budget=ImageBudget(job.manifest.budget.max_images),
+            budget=ImageBudget(manifest.budget.max_images),
         )
-        async with anyio.create_task_group() as writing:
-            writing.start_soon(committer.serve)
-            try:
-                await _begin(context, flags, key)
-                yield Opened(context, cache)
-            finally:
-                committer.close()
+        await stack.enter_async_context(_writing(context.committer))
+        await _begin(context, flags, key)
+        yield Opened(context, cache)
+
+
+@asynccontextmanager
+async def _writing(committer: Committer) -> AsyncIterator[None]:
+    """The committer at work; it ends once all that was queued is written."""
+    async with anyio.create_task_group() as writing:
+        writing.start_soon(committer.serve)
+        try:
+            yield
+        finally:
+            committer.close()
+
+
+def _transport(job: Job, key: Key | None) -> Transport:
+    endpoint, timeout = job.manifest.endpoint, job.manifest.limits.timeout
+    readers = CapacityLimiter(WORKERS)
+    return Transport(job.base_url, endpoint, key, timeout=timeout, folder=job.folder, readers=readers)
+
+
+def _committer(
+    job: Job, run: str, folder: OutputFolder, ledgers: Ledgers, shard: tuple[int, int] | None, chance: Chance
+) -> Committer:
+    path = ledger_path(folder.root, shard)
+    return Committer(
+        path,
+        run,
+        folder.root / PARTS,
+        slots=job.manifest.limits.concurrency,
+        now=chance.now,
+        limiter=CapacityLimiter(1),
+        file=ledgers.number(path),
+    )
 
 
 def _replayed(job: Job, folder: OutputFolder, shard: tuple[int, int] | None) -> tuple[State, Ledgers]:

@@ -109,15 +109,15 @@ def test_a_hundred_nested_braces_are_read_without_recursion() -> None:
         ("in/old", "in/old/deep/a.jpg", True),
         ("*_bak.jpg", "in/deep/a_BAK.jpg", True),
         ("in/*.jpg", "in/deep/a.jpg", False),
-        ("/work/in/*.jpg", "in/a.jpg", True),
-        ("../work/in/*", "in/a.jpg", True),
+        ("/data/in/*.jpg", "in/a.jpg", True),
+        ("../data/in/*", "in/a.jpg", True),
     ],
 )
 def test_an_exclusion_takes_files_and_whole_folders(pattern: str, path: str, expected: bool) -> None:
     """An exclusion starts from the manifest's folder, and takes all below a folder that it matches."""
-    glob = exclusion(pattern, "/work")
+    glob = exclusion(pattern, "/data")
     states = glob.start()
-    *folders, name = f"work/{path}".split("/")
+    *folders, name = f"data/{path}".split("/")
     for folder in folders:
         states = states if glob.ended(states) else glob.enter(states, folder)
     assert (glob.ended(states) or glob.takes(states, name)) is expected
