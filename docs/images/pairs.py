@@ -34,7 +34,7 @@ def main() -> None:
         for column, (sku, photo) in enumerate(PRODUCTS.items()):
             path = RESULTS / name / f"{sku}-1.png" if row else PHOTOS / photo
             sheet.paste(tile(path), (LEFT + column * (TILE + GAP), top))
-    words = "drawn by the built-in sandbox, which stands in for a model; each photograph was edited twice"
+    words = "drawn by the built-in sandbox, which stands in for a model"
     draw.text((LEFT, height - BOTTOM + 4), words, "#555", font)
     sheet.save(Path(__file__).with_name("pairs.png"), optimize=True)
 
