@@ -52,9 +52,11 @@ def test_reserving_does_not_change_the_length(ledger: int, tmp_path: Path) -> No
 
 
 def test_reserving_does_not_use_posix_fallocate(ledger: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call that would grow the file is never made."""
+    """The call that would grow the file is never made, and the file is as long as before."""
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    size = os.fstat(ledger).st_size
     Reserve(ledger, tmp_path / ".reserve", SLOT).ensure(5, 5)
+    assert os.fstat(ledger).st_size == size
 
 
 def test_space_is_held_again_only_when_half_of_it_is_used(

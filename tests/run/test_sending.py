@@ -22,6 +22,11 @@ pytestmark = pytest.mark.anyio
 TWINS: dict[str, Any] = {"prompts": [{"name": "a", "text": "Same"}, {"name": "b", "text": "Same"}]}
 
 
+def refuse(*_: object) -> None:
+    """A full disk, in place of a write."""
+    raise OSError(28, "No space left on device")
+
+
 async def test_a_run_from_nothing(bench: Bench) -> None:
     """Each task is sent once, stored under its name, and counted; a second run sends nothing and appends no task."""
     bench.images("one", "two", "three")
@@ -349,10 +354,6 @@ async def test_a_result_that_cannot_be_stored_is_spilled_and_taken_in_once(
 ) -> None:
     """The output's disk refuses parts: the result goes to the spill folder, the next run takes it in for nothing."""
     bench.images("one")
-
-    def refuse(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.outputs.parts.write_all", refuse)
         summary = await bench.run()
@@ -369,10 +370,6 @@ async def test_a_result_that_cannot_be_stored_is_spilled_and_taken_in_once(
 async def test_what_can_be_stored_nowhere_is_held(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the spill folder full too the ledger says so, and no run buys it again by itself."""
     bench.images("one")
-
-    def refuse(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.outputs.parts.write_all", refuse)
         patch.setattr("pipeline.outputs.spill.write_all", refuse)
@@ -388,13 +385,45 @@ async def test_a_spilled_result_of_which_the_ledger_knows_nothing_is_left_alone(
 ) -> None:
     """A ledger that was removed must not take the paid picture with it."""
     bench.images("one")
-
-    def refuse(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.outputs.parts.write_all", refuse)
         await bench.run()
     (bench.out / "ledger.jsonl").unlink()
     await bench.run()
     assert len(list((bench.folder / "spill").rglob("*.part"))) == 1
+
+
+URL_ANSWER = Reply(status=200, body=b'{"data": [{"url": "/made/1.png"}]}', began=True, seconds=1.0)
+
+
+@pytest.mark.parametrize("first", [Reply(status=503), broken()])
+async def test_a_picture_at_a_url_is_fetched_again_where_that_fails(bench: Bench, first: Reply) -> None:
+    """The answer is paid for: a passing fault of the fetch does not lose its picture, nor buy it again."""
+    bench.images("one")
+    bench.say = lambda edit: URL_ANSWER
+    replies = [first, Reply(status=200, body=picture(5))]
+
+    async def fetch(url: str) -> Reply:
+        assert url == "/made/1.png"
+        return replies.pop(0)
+
+    bench.fetch = fetch  # type: ignore[method-assign]  # the bench's own refuses every URL
+    summary = await bench.run()
+    assert (summary.exit, len(bench.posts), replies) == (0, 1, [])
+    assert (bench.out / "set/white/one-1.png").read_bytes() == picture(5)
+
+
+async def test_a_url_that_may_not_be_fetched_is_tried_once(bench: Bench) -> None:
+    """What the manifest does not allow does not pass with time: the attempt is unusable at once."""
+    bench.images("one")
+    bench.say = lambda edit: URL_ANSWER
+    fetched = []
+
+    async def fetch(url: str) -> Reply:
+        fetched.append(url)
+        return Reply(failure=Failure.URL_NOT_ALLOWED)
+
+    bench.fetch = fetch  # type: ignore[method-assign]  # the bench's own refuses every URL
+    assert (await bench.run()).exit == 3
+    assert [line.code for line in bench.lines(Settled)] == ["url_not_allowed"] * 2
+    assert len(fetched) == 2
