@@ -20,6 +20,8 @@ _NO_NUMBERS: dict[str, None] = {}
 # Token counts are far below this; anything above is a broken server's, and would break sums in binary floats.
 _MAX_COUNT = 1 << 53
 
+_SUMS = frozenset({"input_tokens", "output_tokens", "total_tokens"})
+
 Document = Mapping[str, msgspec.Raw]
 
 
@@ -62,15 +64,19 @@ def read_images(document: Document) -> tuple[ImageData, ...]:
 def read_usage(document: Document) -> dict[str, Any] | None:
     """The token counts of an answer, as the endpoint returns them; None where they say nothing or cannot be true.
 
-    All zero is what LiteLLM's proxy sends where its upstream sent nothing.
+    All zero is what LiteLLM's proxy sends where its upstream sent nothing. A name that cannot be printed is left out.
     """
     usage = read_plain(document, "usage")
     if not isinstance(usage, dict):
         return None
     counts: dict[str, Any] = {}
     for name, value in usage.items():
+        if not name.isprintable():
+            continue
         if isinstance(value, dict):
-            counts[name] = {inner: count for inner, count in value.items() if count is not None}
+            if name in _SUMS:
+                return None
+            counts[name] = {k: count for k, count in value.items() if count is not None and k.isprintable()}
         elif value is not None and "tokens" in name:
             counts[name] = value
     flat = [count for value in counts.values() for count in (value.values() if isinstance(value, dict) else [value])]

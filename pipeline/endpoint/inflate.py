@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from dataclasses import dataclass, field
 
@@ -26,7 +27,7 @@ def inflate(body: bytes | bytearray, encoding: str, limit: int) -> Inflated:
     raw = encoding in DEFLATE and (len(body) < 2 or body[0] & 15 != 8 or int.from_bytes(body[:2]) % 31 != 0)
     stream = zlib.decompressobj(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS | 32)
     try:
-        whole = stream.decompress(body, limit + 1)
+        whole = stream.decompress(body, min(limit + 1, sys.maxsize))
     except zlib.error:
         return Inflated(b"", Failure.INCOMPLETE_BODY)
     if len(whole) > limit:

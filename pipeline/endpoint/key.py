@@ -2,20 +2,19 @@
 
 1. The key's text leaves this module only in the request header that `Key.header` returns.
 2. No message, `repr`, `str` or pickle of a `Key` holds the text.
-3. `mask` removes it from a text or body, also where a server echoes it quoted, escaped or cut short.
+3. `mask` removes it from a text or body, also where a server echoes it quoted, escaped, in base64 or cut short.
+4. `mask_known` removes every key that this process has read, for lines whose origin nobody knows: tracebacks, logs.
 """
 
 from __future__ import annotations
 
-import html
-import json
+import base64
 import os
 import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import AnyStr, NoReturn
-from urllib.parse import quote
+from typing import AnyStr, Final, NoReturn
 
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.models import Endpoint, HeaderAuth
@@ -24,7 +23,12 @@ MASK = "***"
 _USABLE = re.compile(r"[\x21-\x7e]+")
 _PREFIX = 30
 _SHORTEST = 4
+_SHORTEST_KNOWN = 8
+"""A shorter key is a placeholder; masking it everywhere would spoil paths and names that merely look like it."""
 _LONGEST_FILE = 65_536
+_REST_OF_TEXT = r"[^\s\"'<>(){}\[\],]*"
+_REST_OF_BASE64 = r"[\w+/=-]*"
+_ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 
 
 class Key:
@@ -60,6 +64,17 @@ def mask(text: AnyStr, key: Key | None) -> AnyStr:
     return text if key is None else key.mask(text)
 
 
+_known: Final[dict[str, Key]] = {}
+"""For the life of the process, as stderr and the log are its own too: a crash report comes after the run's end."""
+
+
+def mask_known(text: str) -> str:
+    """The text without any key that this process has read; placeholders of fewer than eight characters are left."""
+    for key in tuple(_known.values()):
+        text = key.mask(text)
+    return text
+
+
 def read_key(endpoint: Endpoint, environ: Mapping[str, str], folder: Path) -> Key | None:
     """The key that the manifest's `endpoint` names, or None for `auth: none`.
 
@@ -80,7 +95,10 @@ def read_key(endpoint: Endpoint, environ: Mapping[str, str], folder: Path) -> Ke
             f"the key in {where} holds a space, a line break, a control character or a non-ASCII character",
             "expected the key alone; check how it was copied",
         )
-    return Key(secret, endpoint.auth.header, "") if isinstance(endpoint.auth, HeaderAuth) else Key(secret)
+    key = Key(secret, endpoint.auth.header, "") if isinstance(endpoint.auth, HeaderAuth) else Key(secret)
+    if len(secret) >= _SHORTEST_KNOWN:
+        _known[secret] = key
+    return key
 
 
 def _from_environment(name: str, environ: Mapping[str, str]) -> str:
@@ -119,15 +137,35 @@ def _refusal(where: str, what: str, expected: str) -> JobError:
 
 
 def _patterns(secret: str) -> list[str]:
-    """Patterns of the forms in which the key may come back, the longest first; one that never matches for none."""
+    """Patterns of the forms in which the key may come back; one that never matches for a placeholder."""
     if len(secret) < _SHORTEST:
         return ["(?!)"]
-    escaped = json.dumps(secret)[1:-1]
-    forms = {secret, quote(secret, safe=""), quote(secret), escaped, escaped.replace("/", "\\/"), html.escape(secret)}
-    # As Python prints the bytes of a head that is no HTTP.
-    printed = secret.replace("\\", "\\\\")
-    forms |= {printed, printed.replace("'", "\\'")}
-    longest_first = sorted(forms, key=len, reverse=True)
-    # A server that cuts the key short still shows its beginning: all that may continue it goes too.
-    cut = [re.escape(form[:_PREFIX]) + r"[^\s\"'<>(){}\[\],]*" for form in longest_first if len(form) > _PREFIX]
-    return [*map(re.escape, longest_first), *cut]
+    patterns = ["".join(map(_escaped, secret))]
+    if len(secret) > _PREFIX:
+        # A server that cuts the key short still shows its beginning: all that may continue it goes too.
+        patterns.append("".join(map(_escaped, secret[:_PREFIX])) + _REST_OF_TEXT)
+    return patterns + (_base64(secret) if len(secret) >= _SHORTEST_KNOWN else [])
+
+
+def _escaped(char: str) -> str:
+    """A character as JSON, HTML, URLs and printed Python write it, in any mixture, and as each other's content.
+
+    The number of backslashes is bounded, so that a body of nothing else costs no quadratic time.
+    """
+    if char.isalnum():
+        return char
+    code = ord(char)
+    literal = r"\\{1,16}" if char == "\\" else rf"\\{{0,8}}{re.escape(char)}"
+    entity = rf"&(?:amp;){{0,3}}(?:#{code}|#x0{{0,4}}{code:x}|{_ENTITIES.get(char, '#')});"
+    return rf"(?:{literal}|%(?:25){{0,3}}{code:02x}|\\{{1,8}}u00{code:02x}|\\{{1,8}}x{code:02x}|{entity})"
+
+
+def _base64(secret: str) -> list[str]:
+    """The key within base64 of something longer, such as `user:key`: what its bytes alone decide, at each alignment."""
+    patterns = []
+    for shift in range(3):
+        encoded = base64.b64encode(bytes(shift) + secret.encode()).decode().rstrip("=")
+        own = encoded[(0, 2, 3)[shift] : len(encoded) - ((shift + len(secret)) % 3 != 0)]
+        letters = own[:_PREFIX].replace("+", "[+-]").replace("/", "[/_]")
+        patterns.append(letters + _REST_OF_BASE64)
+    return patterns

@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from pipeline.endpoint.form import Body, FilePiece
 from pipeline.endpoint.upload import InputChangedError, Upload, read_part, read_whole
+from pipeline.threads import in_thread
 
 SMALL = 1_000_000
 """Largest file, in bytes, that is held in memory."""
@@ -107,7 +108,7 @@ class Sending(Payload):
 
     async def _checked(self, read: Callable[[int], bytes], start: int) -> bytes:
         try:
-            return await anyio.to_thread.run_sync(read, start, limiter=self._readers)
+            return await in_thread(lambda: read(start), self._readers)
         except (InputChangedError, OSError) as exc:
             self.failure = exc
             self._stop()

@@ -11,14 +11,19 @@
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401 - looking up a name imports it: an upgrade during a run must not break that
+import functools
 import re
 import socket
 import ssl
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
+from pipeline.endpoint.answering import AnswerHandler
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.models import Endpoint, HeaderAuth
 
@@ -54,6 +59,9 @@ def open_session(trust: ssl.SSLContext | bool) -> aiohttp.ClientSession:
         ssl=trust,
         socket_factory=_socket,
     )
+    # aiohttp has no other way to name the protocol of a connection.
+    factory = functools.partial(AnswerHandler, loop=connector._loop)
+    connector._factory = cast("functools.partial[ResponseHandler]", factory)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -75,12 +83,14 @@ def trusted(endpoint: Endpoint, folder: Path) -> ssl.SSLContext | bool:
         return True
     path = folder / Path(endpoint.ca_bundle).expanduser()
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would be waited for
+            raise OSError("it is not a regular file")
         return ssl.create_default_context(cafile=path)
     except OSError as exc:
-        problem = Problem(
-            f"cannot use {path}: {exc.strerror or exc}", "expected a PEM file with certificates", "endpoint.ca_bundle"
-        )
-        raise JobError([problem]) from exc
+        # OpenSSL's words end in a line of its C source.
+        reason = "it holds no usable certificate" if isinstance(exc, ssl.SSLError) else exc.strerror or exc
+        expected = "expected a PEM file with certificates"
+        raise JobError([Problem(f"cannot use {path}: {reason}", expected, "endpoint.ca_bundle")]) from exc
 
 
 def header_problems(endpoint: Endpoint) -> Iterator[Problem]:

@@ -2,7 +2,8 @@
 
 1. `post` raises nothing for what a network, a server or a file may do: it returns a Reply. Cancellation passes.
 2. An edit is sent once: no redirect is followed, no connection error is retried.
-3. One clock runs from the first byte of the request to the last byte of the answer; connecting has its own.
+3. One clock runs from the first byte of the request to the last byte of the answer; connecting has its own. It stands
+   still while the process is stopped: an answer that came meanwhile is read.
 4. A connection whose exchange did not end in order is dropped, never used again.
 5. A complete answer is returned even where the request was still being written, and is not lost to the clock.
 """
@@ -25,12 +26,14 @@ from pipeline.endpoint.faults import NETWORK_ERRORS, failure_of, failure_of_inpu
 from pipeline.endpoint.form import Edit, encode
 from pipeline.endpoint.inflate import inflate
 from pipeline.endpoint.key import Key, mask
+from pipeline.endpoint.patience import Patience
 from pipeline.endpoint.reply import Failure, Flight, Reply
 from pipeline.endpoint.sending import Sending, read_small
 from pipeline.endpoint.session import header_problems, open_session, trusted
 from pipeline.endpoint.upload import InputChangedError
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.models import Endpoint
+from pipeline.threads import in_thread
 from pipeline.version import __version__
 
 _ALWAYS = {"User-Agent": f"retouch/{__version__}", "Accept": "application/json"}
@@ -63,6 +66,7 @@ class _Exchange:
     flight: Flight
     started: float
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    patience: Patience | None = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
@@ -115,7 +119,7 @@ class Transport:
         boundary = f"retouch-{hashlib.sha256(edit.idempotency_key.encode()).hexdigest()[:32]}"
         body = encode(edit, self._endpoint.body, boundary)
         try:
-            small = await anyio.to_thread.run_sync(read_small, edit.uploads, limiter=self._readers)
+            small = await in_thread(lambda: read_small(edit.uploads), self._readers)
         except (InputChangedError, OSError) as exc:
             return self._reply(exchange, failure_of_input(exc), str(exc))
         sending = Sending(body, small, self._readers, lambda: self._begin(exchange), exchange.scope.cancel)
@@ -156,7 +160,7 @@ class Transport:
     def _begin(self, exchange: _Exchange) -> None:
         exchange.flight.began = True
         exchange.started = self._clock()
-        exchange.scope.deadline = exchange.started + self._timeout
+        exchange.patience = Patience(exchange.scope, self._timeout)
 
     def _headers(self, edit: Edit) -> dict[str, str]:
         """The manifest's own come first: Accept and User-Agent may be overridden, what carries the request may not."""
@@ -190,6 +194,8 @@ class Transport:
             except NETWORK_ERRORS as exc:
                 failure, detail = failure_of(exc, began=exchange.flight.began), words_of(exc)
             finally:
+                if exchange.patience is not None:
+                    exchange.patience.end()
                 if sending is not None and not exchange.orderly:
                     sending.abort()
         return self._reply(exchange, failure, detail)
@@ -215,9 +221,8 @@ class Transport:
         if encoding == "identity":
             return self._reply(exchange, None, "")
         with anyio.CancelScope(shield=True):
-            inflated = await anyio.to_thread.run_sync(
-                inflate, exchange.body, encoding, self._endpoint.max_response, limiter=self._readers
-            )
+            most = self._endpoint.max_response
+            inflated = await in_thread(lambda: inflate(exchange.body, encoding, most), self._readers)
         exchange.body = bytearray(inflated.body)
         return self._reply(exchange, inflated.failure, f"the answer was sent with Content-Encoding: {encoding}")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import anyio
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from anyio.abc import TaskGroup
 
 from pipeline.control.stop_on import common_cut, too_many_failures, too_many_in_doubt
@@ -36,6 +36,7 @@ from pipeline.run.retrying import attempts
 from pipeline.run.reuse import reuse
 from pipeline.run.summary import Failure as TaskFailure
 from pipeline.tasks.task import Task
+from pipeline.threads import in_thread
 
 BATCH_TASKS = 512
 BATCH_SECONDS = 0.05
@@ -80,7 +81,7 @@ class Engine:
         """Bring every task to its end; where tasks cannot be listed to the end, the rest of `total` is pending."""
         async with anyio.create_task_group() as lives:
             try:
-                while batch := await to_thread.run_sync(self._next_batch, tasks, limiter=self._reader):
+                while batch := await in_thread(partial(self._next_batch, tasks), self._reader):
                     for work in batch:
                         await self._start(work, lives)
             except (RetouchError, OSError) as error:

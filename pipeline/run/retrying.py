@@ -13,6 +13,7 @@ from pipeline.outcome import FREE_RETRY, Outcome
 from pipeline.run.attempt import Ended, attempt
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined
+from pipeline.run.stops import sleep_spread
 
 
 async def attempts(context: Context, work: Examined, heard: Callable[[Ended], None]) -> Ended:
@@ -38,7 +39,7 @@ async def attempts(context: Context, work: Examined, heard: Callable[[Ended], No
     async def sleep(seconds: float) -> None:
         context.gauge.waiting += 1
         try:
-            await context.halt.sleep(seconds)
+            await sleep_spread(context, seconds)
         finally:
             context.gauge.waiting -= 1
 

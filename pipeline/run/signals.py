@@ -10,6 +10,7 @@ import signal
 import anyio
 from anyio.abc import TaskGroup
 
+from pipeline.awake import sleep_awake
 from pipeline.run.context import Context
 from pipeline.run.exits import Exit
 
@@ -40,6 +41,6 @@ def obey(context: Context, number: signal.Signals, heard: int, patience: TaskGro
 
 
 async def _cancel_later(context: Context) -> None:
-    await anyio.sleep(context.job.manifest.limits.drain)
+    await sleep_awake(context.job.manifest.limits.drain)
     context.halt.note("limits.drain is over: cancelling what is in flight")
     context.halt.cancel()
