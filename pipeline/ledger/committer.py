@@ -7,9 +7,11 @@ Contract:
 2. One write and one sync make a group; the next is written only after the sync. An empty ledger's first is one line.
 3. A line that is not durable is not in the ledger, and its worker is told; what a write does to the file is
    `LedgerFile`'s contract.
-4. On a full disk only what ends paid work is still written: `settled` lines of attempts, and `end`.
+4. On a full disk only what ends paid work is still written: `settled` lines of attempts, and `end`; each by itself, so
+   that one which does not fit costs no other its place, and without what a last word can do without.
 5. A parts folder that could not be synced once is not trusted again: commits fail, other lines are written.
 6. A failed publish leaves its line durable: the next start publishes it.
+7. It works without threads of its own where none can be started: nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 import anyio
-from anyio import CancelScope, CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter
 
 from pipeline.durable import sync_folder
 from pipeline.errors import StorageError
@@ -30,7 +32,9 @@ from pipeline.ledger.codec import encode
 from pipeline.ledger.ledger_file import FullError, LedgerFile
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import SCHEMA, End, Record, Settled
+from pipeline.ledger.reserve import SLOT
 from pipeline.outcome import Outcome
+from pipeline.threads import in_thread
 
 T = TypeVar("T")
 
@@ -113,7 +117,7 @@ class Committer:
                     self._bell = anyio.Event()
                     await self._bell.wait()
             if self._ledger is not None:
-                await to_thread.run_sync(self._ledger.close, limiter=self._limiter)
+                await in_thread(self._ledger.close, self._limiter)
 
     def close(self) -> None:
         """Let `serve` end once everything queued is written; nothing may be queued after this."""
@@ -157,13 +161,13 @@ class Committer:
         return [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
 
     async def _serve_group(self, group: list[_Entry]) -> None:
-        await to_thread.run_sync(self._store, group, limiter=self._limiter)
+        await in_thread(lambda: self._store(group), self._limiter)
         named = [entry for entry in group if entry.publish and not entry.error]
         for entry in group:
             if entry.error or not entry.publish:
                 entry.settled.set()
         if named:
-            await to_thread.run_sync(_publish, named, limiter=self._limiter)
+            await in_thread(lambda: _publish(named), self._limiter)
         for entry in named:
             entry.settled.set()
 
@@ -175,7 +179,7 @@ class Committer:
             try:
                 self._write(ledger, entries)
             except FullError as exc:
-                self._write(ledger, _last_words(entries, exc), last_words=True)
+                self._write_last_words(ledger, _last_words(entries, exc))
         except Exception as exc:
             # Whatever it is: an entry without an answer would keep its worker waiting for ever.
             for entry in group:
@@ -204,13 +208,20 @@ class Committer:
             entry.error = StorageError(self._unsynced)
         return [entry for entry in group if not entry.error]
 
+    def _write_last_words(self, ledger: LedgerFile, entries: list[_Entry]) -> None:
+        for entry in entries:
+            try:
+                self._write(ledger, [entry], last_words=True)
+            except FullError as exc:
+                entry.error = _error(exc)
+
     def _write(self, ledger: LedgerFile, entries: list[_Entry], *, last_words: bool = False) -> None:
         at = stamp(self._now())
         for entry in entries:
             record = entry.record
             record.schema, record.run, record.at, record.group = SCHEMA, self._run, at, ledger.end
             try:
-                entry.line = encode(record)
+                entry.line = _short(record) if last_words else encode(record)
             except ValueError as exc:
                 entry.error = _error(exc)
         entries = [entry for entry in entries if not entry.error]
@@ -229,6 +240,21 @@ def _last_words(entries: list[_Entry], full: FullError) -> list[_Entry]:
         if not (isinstance(record, End) or (isinstance(record, Settled) and record.outcome is not Outcome.INVALID)):
             entry.error = _error(full)
     return [entry for entry in entries if not entry.error]
+
+
+DISPENSABLE = ("row", "inputs", "message", "usage")
+"""What a `settled` line is written without, one after the other, where it is longer than the space that is held for it:
+the first two stand in the table and the manifest, and a rerun looks at the files anew."""
+
+
+def _short(record: Record) -> bytes:
+    """The line of a last word; in its record, too, nothing is left that the line has not."""
+    line = encode(record)
+    for name in DISPENSABLE if isinstance(record, Settled) else ():
+        if len(line) > SLOT:
+            setattr(record, name, None)
+            line = encode(record)
+    return line
 
 
 def _publish(entries: list[_Entry]) -> None:

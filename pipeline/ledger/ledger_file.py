@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pipeline.durable import sync_file, sync_folder, write_all
 from pipeline.errors import StorageError
-from pipeline.ledger.reserve import SLOT, Reserve
+from pipeline.ledger.reserve import SLOT, Reserve, spare_of
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -49,8 +49,7 @@ class LedgerFile:
         if self.end and os.pread(self._fd, 1, self.end - 1) != b"\n":
             os.close(self._fd)
             raise StorageError(f"{path}: the ledger ends in an unfinished line, which must be repaired first")
-        spare = path.with_name(path.stem.replace("ledger", ".reserve", 1))
-        self._reserve = Reserve(self._fd, spare, (slots + 1) * SLOT)
+        self._reserve = Reserve(self._fd, spare_of(path), (slots + 1) * SLOT)
 
     def append(self, data: bytes, *, last_words: bool = False) -> None:
         """Write whole lines at the end.
@@ -109,9 +108,10 @@ class LedgerFile:
         return FullError(f"{self._path}: the disk is full: {exc}")
 
     def _cut(self) -> None:
-        """Cut what was written; not where nothing was, as that would give up the reserved space."""
+        """Cut what was written; not where nothing was, as that gives up the reserved space for a moment."""
         if os.fstat(self._fd).st_size > self.end:
             os.ftruncate(self._fd, self.end)
+            self._reserve.regain(self.end)
 
     def _break(self, why: str) -> StorageError:
         self._broken = f"{self._path}: {why}"

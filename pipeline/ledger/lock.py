@@ -15,12 +15,34 @@ import contextlib
 import fcntl
 import os
 import socket
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.errors import LockedError, StorageError
+from pipeline.errors import LockedError, StorageError, one_line
+
+_LONGEST = 1000
+"""Bytes of a lock file that are read: who signed it needs fewer."""
+
+
+def signature(path: Path) -> str:
+    """Who signed a lock file, on one line; empty where it is unsigned, missing or no regular file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return _read(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else ""
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int) -> str:
+    with contextlib.suppress(OSError):
+        return one_line(os.pread(fd, _LONGEST, 0).decode("utf-8", "replace"))
+    return ""
 
 
 class FolderLock:
@@ -83,10 +105,10 @@ class FolderLock:
         """Who holds the lock that was refused; where it could be had shared, its holders are shards."""
         with contextlib.suppress(OSError):
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            signed = {path.name: path.read_text("utf-8", "replace") for path in self._folder.glob(".lock-*-of-*")}
+            signed = {path.name: signature(path) for path in self._folder.glob(".lock-*-of-*")}
             shards = [f"shard {name.removeprefix('.lock-')}, {text}" for name, text in sorted(signed.items()) if text]
             return "; ".join(shards) or "a shard of the job"
-        return os.pread(fd, 1000, 0).decode("utf-8", "replace") or "another run"
+        return _read(fd) or "another run"
 
     def _release(self) -> None:
         while self._fds:

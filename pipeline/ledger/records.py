@@ -7,14 +7,22 @@ Money is a JSON number that is read and written as a decimal, never through a bi
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from pipeline.outcome import Outcome
 
 SCHEMA = 1
 """Version of the line format that this code writes; a higher one is refused."""
+
+
+Count = Annotated[int, Meta(ge=0, lt=2**32)]
+Size = Annotated[int, Meta(ge=0)]
+InFolder = Annotated[str, Meta(pattern=r"\A(?!\.\.?(/|\Z))[^/\0]+(/(?!\.\.?(/|\Z))[^/\0]+)*\Z", max_length=4096)]
+"""A path that stays in the output folder."""
+FileName = Annotated[str, Meta(pattern=r"\A(?!\.\.?\Z)[^/\0]+\Z", max_length=255)]
 
 
 class Line(msgspec.Struct, tag_field="type"):
@@ -23,7 +31,7 @@ class Line(msgspec.Struct, tag_field="type"):
     schema: int = SCHEMA
     run: str = ""
     at: str = ""
-    group: int = 0
+    group: Size = 0
 
 
 class Run(Line, tag="run", kw_only=True):
@@ -42,24 +50,24 @@ class Sent(Line, tag="sent", kw_only=True):
 
     task: str
     fingerprint: str
-    attempt: int
-    generation: int
+    attempt: Count
+    generation: Count
     endpoint: str
-    idempotency_key: str
+    idempotency_key: Annotated[str, Meta(pattern=r"\A[!-~]*\Z")]
     estimated_cost: Decimal | None
     request: dict[str, Any]
-    paths: list[str]
+    paths: list[InFolder]
 
 
 class Output(msgspec.Struct, frozen=True):
     """One image of a result: `path` below the output folder, `part` the file's name below `.retouch/parts/`."""
 
-    path: str
-    part: str | None
+    path: InFolder
+    part: FileName | None
     sha256: str
-    bytes: int
-    width: int
-    height: int
+    bytes: Size
+    width: Size
+    height: Size
     format: str
 
 
@@ -84,7 +92,7 @@ class Settled(Line, tag="settled", kw_only=True):
 
     task: str
     fingerprint: str
-    attempt: int
+    attempt: Count
     outcome: Outcome
     status: int | None = None
     code: str | None = None
@@ -93,7 +101,7 @@ class Settled(Line, tag="settled", kw_only=True):
     seconds: float | None = None
     endpoint: str | None = None
     model: str | None = None
-    n: int | None = None
+    n: Count | None = None
     size: str | None = None
     quality: str | None = None
     usage: dict[str, Any] | None = None
@@ -129,18 +137,18 @@ class Reopened(Line, tag="reopened", kw_only=True):
     task: str
     fingerprint: str
     base: str
-    generation: int
+    generation: Count
 
 
 class End(Line, tag="end", kw_only=True):
     """A run ended in order."""
 
     counts: dict[str, int]
-    attempts: dict[str, int]
+    attempts: dict[str, Count]
     images: int
     usage: dict[str, int]
     cost: dict[str, Any]
-    seconds: float
+    seconds: Annotated[float, Meta(ge=0)]
     exit: int
 
 

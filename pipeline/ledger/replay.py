@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from pipeline.errors import StorageError
 from pipeline.ledger.codec import decode, intact
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Record
-from pipeline.ledger.scan import sound, split
+from pipeline.ledger.scan import RawLine, sound, split
 from pipeline.ledger.state import State
 
 
@@ -58,11 +58,25 @@ class Ledgers:
         Raises:
             StorageError: as `entries`.
         """
+        return self._entries(file, start, None, lambda lines: sound(lines, str(self.paths[file])))
+
+    def whole_entries_of(self, file: int, start: int, end: int) -> Iterator[Entry]:
+        """The records of the whole lines between two offsets of a ledger; damaged ones are passed over.
+
+        Raises:
+            StorageError: it is unreadable, or newer than this version.
+        """
+        return self._entries(file, start, end, lambda lines: (line for line in lines if intact(line.data)))
+
+    def _entries(
+        self, file: int, start: int, end: int | None, kept: Callable[[Iterator[RawLine]], Iterator[RawLine]]
+    ) -> Iterator[Entry]:
         path = self.paths[file]
         try:
             with open(path, "rb", buffering=1 << 20, opener=_opener) as ledger:
-                for line in sound(split(ledger, start, os.fstat(ledger.fileno()).st_size), str(path)):
-                    record = decode(line.data)
+                size = os.fstat(ledger.fileno()).st_size
+                for line in kept(split(ledger, start, size if end is None else min(end, size))):
+                    record = _decoded(line, path)
                     if record is not None:
                         yield Entry(record, Where(file, line.offset, len(line.data)))
         except OSError as exc:
@@ -119,6 +133,13 @@ def replay(folder: Path) -> Replayed:
 def ledger_path(folder: Path, shard: tuple[int, int] | None = None) -> Path:
     """The ledger that a run, or shard I of N of one, writes."""
     return folder / ("ledger-{}-of-{}.jsonl".format(*shard) if shard else "ledger.jsonl")
+
+
+def _decoded(line: RawLine, path: Path) -> Record | None:
+    try:
+        return decode(line.data)
+    except StorageError as exc:
+        raise StorageError(f"{path}: the line at byte {line.offset}: {exc}") from exc
 
 
 def _opener(path: str, flags: int) -> int:

@@ -22,7 +22,7 @@ from pathlib import Path
 from pipeline.durable import sync_file, write_all
 
 SLOT = 16 * 1024
-"""Bytes held back for each request in flight: more than its last line takes."""
+"""Bytes held back for each request in flight: what its last line takes without what it can do without."""
 
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, linux/falloc.h
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -53,6 +53,12 @@ class Reserve:
             _fill(self._spare, self._size)
             self._filled = True
 
+    def regain(self, end: int) -> None:
+        """Hold again what cutting the file at `end` gave up, as far as there is room still."""
+        if self._until > end:
+            with contextlib.suppress(OSError):
+                fallocate(self._fd, end, self._until - end)
+
     def release(self) -> None:
         """Give up the spare file's space, where there is one, so that the ledger can take it."""
         if self._filled:
@@ -64,6 +70,25 @@ class Reserve:
             self.release()
             if self._until:
                 os.ftruncate(self._fd, end)
+
+
+def retire(ledger: Path) -> None:
+    """Give back what a killed run held for a ledger that this run does not write; the caller holds its lock.
+
+    Raises:
+        OSError: the disk refused; nothing depends on it.
+    """
+    fd = os.open(ledger, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.ftruncate(fd, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+    spare_of(ledger).unlink(missing_ok=True)
+
+
+def spare_of(ledger: Path) -> Path:
+    """The file that holds space for a ledger where its own file cannot."""
+    return ledger.with_name(ledger.stem.replace("ledger", ".reserve", 1))
 
 
 def fallocate(fd: int, offset: int, length: int) -> bool:

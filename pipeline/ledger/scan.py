@@ -15,6 +15,7 @@ Contract:
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from typing import BinaryIO, NamedTuple
 from pipeline.durable import sync_file, sync_folder, write_all
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import LONGEST, head_of, intact
+
+_JOINT = re.compile(rb',"crc":"[0-9a-f]{8}"}[^\n](?={"type":")')
+"""A line's end and the next one's beginning, with something else than a newline between them."""
 
 
 class RawLine(NamedTuple):
@@ -106,18 +110,35 @@ def repair(path: Path, aside: Path) -> Torn | None:
     return torn
 
 
+def last_whole(line: bytes) -> bytes | None:
+    """The line itself where it is whole; else the last whole line in it that a damaged newline joined to others."""
+    if intact(line):
+        return line
+    joined = (line[found.end() :] for found in _JOINT.finditer(line))
+    return next((part for part in joined if intact(part)), None)
+
+
 def _refuse_damage(damaged: RawLine, rest: Iterator[RawLine], name: str) -> None:
-    last, end = None, damaged.offset + len(damaged.data)
+    last, end = last_whole(damaged.data), damaged.offset + len(damaged.data)
     others = False
     for line in rest:
         others, end = True, line.offset + len(line.data)
-        last = line if intact(line.data) else last
-    durable_since = head_of(last.data).group > damaged.offset if last else others and damaged.offset == 0
+        last = last_whole(line.data) or last
+    durable_since = group_of(last, name) > damaged.offset if last else others and damaged.offset == 0
     if durable_since or end - damaged.offset > LONGEST:
         raise StorageError(
             f"{name}: the line at byte {damaged.offset} is damaged, and not by an unfinished last write; nothing was "
-            "sent or changed. Restore the file from a backup, or move the whole output folder away to begin anew"
+            "sent or changed\nhint: keep a copy of the ledger; `retouch verify` names every damaged line. Put its "
+            "bytes back from a backup, or move the whole output folder away to begin anew"
         )
+
+
+def group_of(line: bytes, name: str) -> int:
+    """A whole line's `group`, of the ledger `name`. Raises StorageError where it says none."""
+    try:
+        return head_of(line).group
+    except StorageError as exc:
+        raise StorageError(f"{name}: {exc}") from exc
 
 
 def _cut(file: BinaryIO, found: Scan, path: Path, aside: Path) -> Torn:
@@ -132,14 +153,20 @@ def _cut(file: BinaryIO, found: Scan, path: Path, aside: Path) -> Torn:
 def _keep(path: Path, data: bytes) -> None:
     """Write a file whose name tells its content, so that an unfinished one may be written over."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # By way of its folder, which no symlink may stand in for: the tail stays in the output folder.
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(path.name, flags, 0o600, dir_fd=folder)
+    finally:
+        os.close(folder)
     try:
         write_all(fd, data)
         sync_file(fd)
     finally:
         os.close(fd)
-    for folder in (path.parent, path.parent.parent, path.parent.parent.parent):
-        sync_folder(folder)
+    for above in (path.parent, path.parent.parent, path.parent.parent.parent):
+        sync_folder(above)
 
 
 def _opener(path: str, flags: int) -> int:

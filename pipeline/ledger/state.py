@@ -17,9 +17,10 @@ from threading import Lock
 import msgspec
 from msgspec.structs import replace
 
-from pipeline.ledger.digests import DigestIndex, digest, path_digest
+from pipeline.ledger.digests import DigestIndex, digest
+from pipeline.ledger.names import Names
 from pipeline.ledger.places import NOWHERE, Places, Where
-from pipeline.ledger.records import Output, Record, Reopened, Reused, Run, Sent, Settled
+from pipeline.ledger.records import Record, Reopened, Reused, Run, Sent, Settled
 from pipeline.ledger.standing import BILLED_IN_VAIN, Course, History, Standing, after, standing_of
 from pipeline.outcome import Outcome
 
@@ -50,7 +51,7 @@ class State:
         self._sent: dict[tuple[int, int], list[Where]] = {}
         self._generations: dict[bytes, int] = {}
         self._invalid: dict[bytes, bytes] = {}
-        self._paths = DigestIndex()
+        self._names = Names()
         self._lock = Lock()
 
     @property
@@ -71,6 +72,12 @@ class State:
     def open_sent(self) -> list[Where]:
         """The `sent` lines without a `settled`: in flight, or left by a run that was killed."""
         return sorted(where for places in self._sent.values() for where in places)
+
+    @property
+    def without_result(self) -> list[Where]:
+        """Of each request whose last attempt brought no result, the line that ended it."""
+        with self._lock:
+            return [course.where for course in self._open.values() if course.where is not None]
 
     def task(self, task: str) -> Where | None:
         """The line that last made a task done: `settled` with a success, or `reused`."""
@@ -100,7 +107,7 @@ class State:
 
     def knows_path(self, path: str) -> bool:
         """Whether a file below the output folder has the name of a result, so that it is not foreign."""
-        return self._paths.find(path_digest(path)) >= 0
+        return self._names.knows(path)
 
     def apply(self, record: Record, where: Where) -> None:
         """Take in the next line of the ledger, stamped, and where it stands."""
@@ -116,7 +123,7 @@ class State:
             case Sent():
                 self._send(record, where)
             case Reused():
-                self._have(record.task, self._row(record.fingerprint), record.outputs, where)
+                self._have(record, self._row(record.fingerprint), where)
             case Reopened():
                 self._reopen(record)
             case Run():
@@ -140,7 +147,7 @@ class State:
             self._succeeded[row] = True
             self._open.pop(row, None)
             self.images += len(line.outputs)
-            self._have(line.task, row, line.outputs, where)
+            self._have(line, row, where)
         else:
             self._invalid.pop(digest(line.task), None)
             self._open[row] = after(self._now(row), line, where)
@@ -155,17 +162,16 @@ class State:
         if not places:
             del self._sent[sent]
 
-    def _have(self, task: str, row: int, outputs: list[Output], where: Where) -> None:
-        """The line at `where` names a task's outputs, which are of the fingerprint in `row`."""
-        key = digest(task)
+    def _have(self, line: Settled | Reused, row: int, where: Where) -> None:
+        """The line at `where` names its task's outputs, which are of the fingerprint in `row`."""
+        key = digest(line.task)
         self._invalid.pop(key, None)
         number = self._tasks.add(key)
         if number == len(self._done):
             self._done.append(where)
         self._done[number] = where
         self._add_source(row, where)
-        for output in outputs:
-            self._paths.add(path_digest(output.path))
+        self._names.take(line)
 
     def _add_source(self, row: int, where: Where) -> None:
         first = self._sources[row]

@@ -18,6 +18,11 @@ def fp(name: object) -> str:
     return hashlib.sha256(str(name).encode()).hexdigest()
 
 
+def stem(task: str) -> str:
+    """A file's name for a task of any text."""
+    return task if task.isalnum() else fp(task)
+
+
 def output(path: str) -> Output:
     return Output(path=path, part=None, sha256=fp(path), bytes=10, width=2, height=3, format="png")
 
@@ -36,14 +41,14 @@ def sent(task: str, attempt: int = 1, *, fingerprint: str | None = None, key: st
         idempotency_key=key,
         estimated_cost=None,
         request={"prompt": "white"},
-        paths=[f"out/{task}"],
+        paths=[f"out/{stem(task)}"],
     )
 
 
 def settled(
     task: str, outcome: str, attempt: int = 1, *, fingerprint: str | None = None, paths: Iterable[str] = (), **more: Any
 ) -> Settled:
-    given = [output(path) for path in paths] or ([output(f"out/{task}.png")] if outcome == "succeeded" else [])
+    given = [output(path) for path in paths] or ([output(f"out/{stem(task)}.png")] if outcome == "succeeded" else [])
     return Settled(
         task=task,
         fingerprint=fingerprint or fp(task),
@@ -55,7 +60,9 @@ def settled(
 
 
 def reused(task: str, source: str, *, fingerprint: str | None = None) -> Reused:
-    return Reused(task=task, fingerprint=fingerprint or fp(source), from_=source, outputs=[output(f"out/{task}.png")])
+    return Reused(
+        task=task, fingerprint=fingerprint or fp(source), from_=source, outputs=[output(f"out/{stem(task)}.png")]
+    )
 
 
 def reopened(task: str, generation: int = 0, *, fingerprint: str | None = None, base: str | None = None) -> Reopened:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,11 +19,11 @@ from pipeline.durable import write_all
 from pipeline.errors import StorageError
 from pipeline.ledger import committer as committer_module
 from pipeline.ledger import ledger_file
-from pipeline.ledger.committer import Committer, UnpublishedError
+from pipeline.ledger.committer import DISPENSABLE, Committer, UnpublishedError
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Record, Settled
 from pipeline.ledger.replay import Ledgers
-from pipeline.ledger.reserve import Reserve
+from pipeline.ledger.reserve import SLOT, Reserve
 from pipeline.ledger.scan import repair
 from tests.ledger.lines import end, reused, run, sent, settled
 
@@ -417,3 +418,88 @@ def test_every_acknowledged_line_outlives_kill_9(tmp_path: Path) -> None:
         repair(tmp_path / "ledger.jsonl", tmp_path / ".retouch" / "torn")
         tasks = [getattr(record, "task", None) for record in written(tmp_path)]
         assert set(told) <= set(tasks)
+
+
+async def test_where_no_thread_can_be_started_lines_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit on processes: nobody waits for ever, lines are durable, results get their names, and serving ends."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    named: list[int] = []
+    with anyio.fail_after(10):
+        async with serving(tmp_path) as committer:
+            await committer.append(run())
+            await committer.commit(settled("a", "succeeded"), lambda: named.append(1))
+    assert (len(written(tmp_path)), named) == (2, [1])
+
+
+HUGE = {"text": "x" * 40_000}
+
+
+@pytest.mark.parametrize(
+    ("more", "gone"),
+    [
+        ({}, set()),
+        ({"row": {"sku": "1"}}, set()),
+        ({"row": HUGE}, {"row"}),
+        ({"row": HUGE, "usage": {"total_tokens": 3}, "message": "why"}, {"row"}),
+        ({"row": {"sku": "1"}, "usage": HUGE}, {"row", "inputs", "message", "usage"}),
+    ],
+)
+async def test_a_last_word_is_written_without_what_does_not_fit_its_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], gone: set[str]
+) -> None:
+    """A full disk: what is left of the line still says how the attempt ended, and fits 16 KiB."""
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        monkeypatch.setattr(Reserve, "ensure", failing(errno.ENOSPC, times=9))
+        await refused(committer, sent("a"))
+        where = await committer.append(settled("a", "refused", **more))
+    last = written(tmp_path)[-1]
+    assert isinstance(last, Settled)
+    assert where.length <= SLOT
+    assert {name for name in DISPENSABLE if name in more and getattr(last, name) is None} == gone & more.keys()
+    assert (last.task, last.outcome) == ("a", "refused")
+
+
+async def test_a_line_that_fits_the_disk_keeps_what_it_has(tmp_path: Path) -> None:
+    """Only a full disk makes lines short."""
+    async with serving(tmp_path) as committer:
+        await committer.append(settled("a", "refused", row=HUGE))
+    (line,) = written(tmp_path)
+    assert isinstance(line, Settled)
+    assert line.row == HUGE
+
+
+async def test_a_last_word_that_does_not_fit_costs_no_other_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a group on a full disk each line is tried by itself."""
+    real = write_all
+
+    def full(fd: int, data: bytes) -> None:
+        if len(data) > 2000:
+            raise OSError(errno.ENOSPC, "injected: full")
+        real(fd, data)
+
+    ends: dict[str, str] = {}
+
+    async def append(record: Settled) -> None:
+        try:
+            await committer.append(record)
+            ends[record.task] = "written"
+        except StorageError:
+            ends[record.task] = "refused"
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        monkeypatch.setattr(Reserve, "ensure", failing(errno.ENOSPC, times=9))
+        monkeypatch.setattr(ledger_file, "write_all", full)
+        async with anyio.create_task_group() as workers:
+            for task in ("a", "b" * 3000, "c"):
+                workers.start_soon(append, settled(task, "in_doubt"))
+    assert ends == {"a": "written", "b" * 3000: "refused", "c": "written"}

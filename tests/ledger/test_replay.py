@@ -1,3 +1,5 @@
+import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,56 @@ def test_each_shard_writes_a_ledger_of_its_own(tmp_path: Path) -> None:
     """The names are those that replay finds."""
     assert ledger_path(tmp_path) == tmp_path / "ledger.jsonl"
     assert ledger_path(tmp_path, (2, 3)) == tmp_path / "ledger-2-of-3.jsonl"
+
+
+def with_value(line: bytes, **values: object) -> bytes:
+    """An intact line that says something else."""
+    changed = {name: value for name, value in json.loads(line).items() if name != "crc"} | values
+    body = json.dumps(changed, separators=(",", ":")).encode()[:-1]
+    return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
+def output_with(**values: object) -> list[dict[str, object]]:
+    given = {"path": "a.png", "part": None, "sha256": "0" * 64, "bytes": 1, "width": 1, "height": 1, "format": "png"}
+    return [given | values]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"attempt": -1},
+        {"attempt": 2**32},
+        {"attempt": 2**70},
+        {"attempt": None},
+        {"n": -3},
+        {"group": -1},
+        {"outputs": output_with(path="../../beyond.png")},
+        {"outputs": output_with(path="a/../b.png")},
+        {"outputs": output_with(path="/etc/passwd")},
+        {"outputs": output_with(path="a//b.png")},
+        {"outputs": output_with(path="")},
+        {"outputs": output_with(path="a\0.png")},
+        {"outputs": output_with(path="a/.")},
+        {"outputs": output_with(part="../../../beyond.png")},
+        {"outputs": output_with(part="..")},
+        {"outputs": output_with(bytes=-1)},
+        {"outcome": "done"},
+        {"schema": 2},
+    ],
+    ids=str,
+)
+def test_what_no_run_writes_is_refused_by_its_byte(tmp_path: Path, values: dict[str, object]) -> None:
+    """A line whose checksum is right and whose values cannot be true is damage, told with the place where it stands."""
+    path = write_ledger(tmp_path / "ledger.jsonl", run(), settled("a", "succeeded"))
+    first, line, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(first + b"\n" + with_value(line, **values))
+    with pytest.raises(StorageError, match=rf"ledger\.jsonl: the line at byte {len(first) + 1}: "):
+        replay(tmp_path)
+
+
+def test_unknown_types_and_keys_are_passed_over(tmp_path: Path) -> None:
+    """What a later version of the same schema adds stops no reader."""
+    path = write_ledger(tmp_path / "ledger.jsonl", run(), settled("a", "succeeded"))
+    first, line, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(first + b"\n" + with_value(line, type="future") + with_value(line, future=[1]))
+    assert replay(tmp_path).state.done == 1

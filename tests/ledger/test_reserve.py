@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.ledger import reserve as reserve_module
 from pipeline.ledger.ledger_file import FullError, LedgerFile
-from pipeline.ledger.reserve import SLOT, Reserve, fallocate
+from pipeline.ledger.reserve import SLOT, Reserve, fallocate, retire
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> None:
-    with contextlib.suppress(OSError), open(folder / "filler", "wb", buffering=0) as file:
+    with contextlib.suppress(OSError), open(folder / "filler", "ab", buffering=0) as file:
         while True:
             file.write(bytes(4096))
 
@@ -144,3 +144,36 @@ def test_no_room_is_an_error_of_its_own(small_disk: Path) -> None:
         fallocate(fd, 0, 1 << 30)
     assert caught.value.errno == errno.ENOSPC
     os.close(fd)
+
+
+def test_a_write_that_is_cut_off_does_not_cost_the_space_that_was_held(small_disk: Path) -> None:
+    """Cutting a file gives up what is held past its end: it is held again before anything else can take it."""
+    ledger = LedgerFile(small_disk / "ledger.jsonl", slots=4)
+    ledger.append(b"first\n")
+    fill(small_disk)
+    with pytest.raises(FullError):
+        ledger.append(b"x" * 600_000 + b"\n")
+    with pytest.raises(FullError):
+        ledger.append(b"x" * 600_000 + b"\n", last_words=True)
+    fill(small_disk)
+    for _ in range(4):
+        ledger.append(b"x" * (SLOT - 1) + b"\n", last_words=True)
+    ledger.close()
+
+
+@pytest.mark.parametrize("spare", [False, True])
+def test_space_that_a_killed_shard_held_is_given_back(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch, spare: bool
+) -> None:
+    """Neither blocks past the ledger's end nor a spare file stay; its lines do."""
+    if spare:
+        unsupported(monkeypatch)
+    path = small_disk / "ledger-1-of-2.jsonl"
+    shard = LedgerFile(path, slots=4)
+    shard.append(b"line\n")
+    os.close(shard._fd)
+    assert os.statvfs(small_disk).f_bfree * 4096 < 1_000_000
+    retire(path)
+    assert path.read_bytes() == b"line\n"
+    assert os.statvfs(small_disk).f_bfree * 4096 > 1_000_000
+    assert os.listdir(small_disk) == [path.name]

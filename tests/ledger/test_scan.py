@@ -175,3 +175,36 @@ def test_scan_counts_and_places_the_end() -> None:
     """The scan of a torn ledger says how many lines are whole and where they end."""
     data = grouped([[run()], [sent("a"), sent("b")]])
     assert scan(io.BytesIO(data + b"{"), "x") == (3, len(data), len(data) + 1)
+
+
+def test_a_damaged_newline_before_the_last_line_is_damage_and_not_a_torn_tail(tmp_path: Path) -> None:
+    """It joins a durable line to the last one, which alone could look unfinished; nothing is cut."""
+    data = grouped([[run()], [sent("a")], [settled("a", "refused")]])
+    newline = data.rindex(b"\n", 0, len(data) - 1)
+    path = torn_at(tmp_path, data[:newline] + b"\x0b" + data[newline + 1 :])
+    line = data.index(b"\n") + 1
+    with pytest.raises(StorageError, match=f"the line at byte {line} is damaged"):
+        repair(path, tmp_path / "torn")
+    assert path.stat().st_size == len(data)
+
+
+def test_damage_is_seen_though_every_later_line_is_joined_to_another(tmp_path: Path) -> None:
+    """Two faults: the whole line that tells how far the ledger was durable is hidden in a damaged one."""
+    data = bytearray(grouped([[run()], [sent("a")], [settled("a", "refused")], [sent("b")]]))
+    line = data.index(b"\n") + 1
+    data[line + 30] ^= 1
+    data[data.rindex(b"\n", 0, len(data) - 1)] = 0x20
+    path = torn_at(tmp_path, bytes(data))
+    with pytest.raises(StorageError, match=f"the line at byte {line} is damaged"):
+        repair(path, tmp_path / "torn")
+
+
+def test_lines_of_one_torn_write_that_are_joined_are_a_torn_tail(tmp_path: Path) -> None:
+    """Of a write that was never durable, any byte may be lost, a newline too."""
+    data = grouped([[run()], [sent("a"), sent("b")]])
+    first = data.index(b"\n") + 1
+    newline = data.index(b"\n", first)
+    path = torn_at(tmp_path, data[:newline] + b"\0" + data[newline + 1 :])
+    torn = repair(path, tmp_path / "torn")
+    assert torn is not None
+    assert (torn.offset, path.read_bytes()) == (first, data[:first])
