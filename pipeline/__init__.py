@@ -6,7 +6,7 @@
     print(pipeline.plan(job).tasks)
     summary = pipeline.run(job, limit=10)
 
-`load`, `plan`, `run`, `arun` and `results` are imported when they are first used.
+`load`, `plan`, `run`, `arun`, `results` and `verify` are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.run.api import Result, arun, load, results, run
     from pipeline.run.plan import Plan, plan
     from pipeline.run.summary import Summary
+    from pipeline.run.verify import Verification, verify
 
 __all__ = [
     "Job",
@@ -33,12 +34,14 @@ __all__ = [
     "RetouchError",
     "StorageError",
     "Summary",
+    "Verification",
     "__version__",
     "arun",
     "load",
     "plan",
     "results",
     "run",
+    "verify",
 ]
 
 _HOMES = {
@@ -46,10 +49,12 @@ _HOMES = {
     "Plan": "pipeline.run.plan",
     "Result": "pipeline.run.api",
     "Summary": "pipeline.run.summary",
+    "Verification": "pipeline.run.verify",
     "arun": "pipeline.run.api",
     "load": "pipeline.run.api",
     "plan": "pipeline.run.plan",
     "results": "pipeline.run.api",
+    "verify": "pipeline.run.verify",
 }
 
 

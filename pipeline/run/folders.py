@@ -1,24 +1,31 @@
-"""Whose an output folder is, and the folder that the sandbox uses instead."""
+"""Whose an output folder is, where its results go in need, and the folder that the sandbox uses instead."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from pipeline.errors import JobError
-from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
+from pipeline.outputs.spill import Spill, spill_folder
 
 
-def check_owner(job: Job, state: State) -> None:
-    """Raises JobError where the output folder's first run was another job's."""
-    if state.job is None or state.job == job.manifest.name:
+def check_owner(job: Job, owner: str | None) -> None:
+    """Raises JobError where the output folder's first run was another job's, the `owner`; None: it had none."""
+    if owner is None or owner == job.manifest.name:
         return
     problem = job.problem(
         "output.folder",
-        f"{job.output} belongs to the job {state.job!r}, and this one is {job.manifest.name!r}",
+        f"{job.output} belongs to the job {owner!r}, and this one is {job.manifest.name!r}",
         "name another folder, or give the job its old name",
     )
     raise JobError([problem])
+
+
+def spill_of(job: Job) -> Spill:
+    """Where the job's paid results wait while its output folder cannot take them."""
+    configured = job.manifest.output.spill
+    return Spill(spill_folder(os.environ, None if configured is None else job.folder / configured), job.output)
 
 
 def in_sandbox(job: Job, url: str | None) -> Job:

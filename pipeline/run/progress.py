@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from pipeline.run.context import Context
 
 
+class Moment(Protocol):
+    """How far something is that takes long: `finished` of `total` in its `unit`, and in `words` what else is known."""
+
+    unit: ClassVar[str]
+
+    @property
+    def total(self) -> int: ...
+    @property
+    def finished(self) -> int: ...
+    @property
+    def words(self) -> str: ...
+    @property
+    def seconds_left(self) -> float | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A moment of a run. `total` and `finished` count tasks; `seconds` are since the first request could be sent."""
+
+    unit: ClassVar[str] = "tasks"
 
     total: int
     finished: int
@@ -36,15 +53,20 @@ class Snapshot:
             return None
         return (self.total - self.finished) * self.seconds / self.sent_now
 
+    @property
+    def words(self) -> str:
+        """The numbers beside the bar: in flight, waiting, failed, images a second, tokens."""
+        return state_words(self)
+
 
 class View(Protocol):
-    """Shows a run to someone."""
+    """Shows a run, or what else takes long, to someone."""
 
     interval: float
     """Seconds between two updates."""
 
-    def update(self, snapshot: Snapshot) -> None:
-        """Show how far the run is."""
+    def update(self, moment: Moment) -> None:
+        """Show how far it is."""
 
     def note(self, text: str) -> None:
         """Show one line now: a warning, a pause, the start of a drain."""
@@ -58,7 +80,7 @@ class Silent:
 
     interval = 1.0
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, moment: Moment) -> None:
         """Nothing."""
 
     def note(self, text: str) -> None:
@@ -120,7 +142,7 @@ def state_words(moment: Snapshot) -> str:
     return ", ".join(parts)
 
 
-def plain_line(moment: Snapshot) -> str:
+def plain_line(moment: Moment) -> str:
     """The whole state as one line, for a log."""
     ahead = f", ETA {duration(moment.seconds_left)}" if moment.finished < moment.total else ""
-    return f"{moment.finished}/{moment.total} tasks, {state_words(moment)}{ahead}"
+    return f"{moment.finished}/{moment.total} {moment.unit}, {moment.words}{ahead}"

@@ -8,14 +8,29 @@ from dataclasses import dataclass
 
 from pipeline.ledger.records import End, Reused, Settled
 from pipeline.ledger.replay import Ledgers, replay
+from pipeline.ledger.standing import Standing
 from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
 from pipeline.outputs.folder import OutputFolder
 from pipeline.run.examine import Examiner
 from pipeline.run.folders import check_owner
-from pipeline.run.inputs import Look
+from pipeline.run.inputs import Look, size_of
 from pipeline.tasks.cache import InputCache
 from pipeline.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The lengths of the files of each request that failed or is held; `unknown`: of some, the ledger does not tell."""
+
+    sizes: frozenset[tuple[int, ...]]
+    unknown: bool
+
+    def may_have(self, task: Task) -> bool:
+        """Whether a task's request may be one of them, as far as that can be told without reading its files."""
+        if self.unknown or not self.sizes:
+            return self.unknown
+        return tuple(size_of(file.path) for file in task.inputs) in self.sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +42,22 @@ class Reading:
     examiner: Examiner
     pace: float | None
 
-    def look_for(self, task: Task) -> Look:
-        """How closely a task must be looked at: one that was never sent has no past that its bytes could tell of."""
+    def look_for(self, task: Task, failed: Failed) -> Look:
+        """How closely a task must be looked at.
+
+        One that was never sent has no past that its bytes could tell of, unless they are those of a `failed` request.
+        """
         tried = self.state.tried(task.id) or self.state.task(task.id) is not None
-        return Look.HASH if tried else Look.HEAD
+        return Look.HASH if tried or failed.may_have(task) else Look.HEAD
+
+    def failed(self) -> Failed:
+        """What is known of the files of requests that failed or are held."""
+        lines = (self.ledgers.read(where) for where in self.state.without_result)
+        ends = (line for line in lines if isinstance(line, Settled))
+        final = (Standing.FAILED, Standing.HELD)
+        inputs = [end.inputs for end in ends if self.examiner.standing(end.fingerprint) in final]
+        sizes = frozenset(tuple(file.bytes for file in files) for files in inputs if files is not None)
+        return Failed(sizes, unknown=any(files is None for files in inputs))
 
     def paths_of(self, task: Task) -> list[str]:
         """The files that are a task's result: where its last line says, else none."""
@@ -49,7 +76,7 @@ def open_reading(job: Job) -> Iterator[Reading]:
         folder = stack.enter_context(OutputFolder(job.output, create=False)) if job.output.exists() else None
         state, ledgers = replay(job.output)
         stack.callback(ledgers.close)
-        check_owner(job, state)
+        check_owner(job, state.job)
         cache = stack.enter_context(InputCache(None))
         yield Reading(state, ledgers, Examiner(job, state, ledgers, folder, cache), _pace(state, ledgers))
 

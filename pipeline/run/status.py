@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.ledger.lock import signature
 from pipeline.ledger.records import Run, Sent
 from pipeline.ledger.usage import Tally as UsageTally
 from pipeline.ledger.usage import usage_of
@@ -50,8 +51,9 @@ def status(job: Job, *, sandbox: bool = False) -> Status:
     with open_reading(job) as reading:
         counts: Counter[str] = Counter()
         failures: list[Failure] = []
+        failed = reading.failed()
         for task in prepared.tasks():
-            work = reading.examiner.examine(task, reading.look_for(task))
+            work = reading.examiner.examine(task, reading.look_for(task, failed))
             counts[_word(work)] += 1
             if work.verb is Verb.REPORT:
                 failures.append(Failure(task.id, work.code, work.message))
@@ -84,14 +86,7 @@ def _in_flight(reading: Reading) -> int:
 def holder(folder: Path) -> str | None:
     """Who runs the job now, by what the lock files say; None where that process is gone. Takes no lock itself."""
     locks = (folder / ".lock", *sorted(folder.glob(".lock-*-of-*")))
-    return "; ".join(text for path in locks if (text := _signed(path)) and _alive(text)) or None
-
-
-def _signed(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "replace")
-    except OSError:
-        return ""
+    return "; ".join(text for path in locks if (text := signature(path)) and _alive(text)) or None
 
 
 def _alive(text: str) -> bool:
