@@ -4,7 +4,8 @@ Contract:
 
 1. Bytes that yield a `Picture` decode to the last row: truncated data yields a `Refusal`.
 2. Only PNG, JPEG and WebP decoders ever see the bytes, chosen by the first bytes.
-3. No picture of more than `MAX_PIXELS` is decoded, whatever Pillow's own limit is set to.
+3. No picture of more than `MAX_PIXELS` is decoded, whatever Pillow's own limit is set to, and fewer where a decoder
+   holds several copies of it: no picture takes more than some 600 MB, however few its bytes.
 4. Safe in threads: no global of Pillow or of `warnings` is changed. Pillow's plugin classes are called directly, for
    `Image.open` warns of large images in a way that only a process-wide filter can turn into an error.
 5. Hostile bytes raise nothing; running out of memory does, because it says nothing about the picture.
@@ -27,6 +28,12 @@ from pipeline.mime import FORMATS, HEAD, Format, Mime, mime_of
 
 MAX_PIXELS: Final = 100_000_000
 """Largest picture that is decoded: 400 MB in memory. The largest that an endpoint makes has 8.3 megapixels."""
+
+MAX_WEBP_PIXELS: Final = 40_000_000
+"""The same for WebP, whose decoder keeps whole canvases for animations: measured 16 bytes a pixel."""
+
+MAX_PROGRESSIVE_PIXELS: Final = 50_000_000
+"""The same for a progressive JPEG, all whose coefficients are kept until its last scan: measured 12 bytes a pixel."""
 
 _DECODERS: Final[dict[Mime, type[ImageFile]]] = {
     "image/png": PngImageFile,
@@ -51,6 +58,7 @@ class Refusal:
     """Why bytes are not a usable picture, as the end of a sentence that begins with what they are."""
 
     reason: str
+    expected: str = "expected an undamaged image"
 
 
 def decode(data: bytes) -> Picture | Refusal:
@@ -76,7 +84,15 @@ def decode(data: bytes) -> Picture | Refusal:
 
 def _load(image: ImageFile, format: Format) -> Picture | Refusal:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        return Refusal(f"declares {width}x{height} pixels, more than the {MAX_PIXELS} that are decoded")
+    most = _most_pixels(image, format)
+    if width * height > most:
+        reason = f"declares {width}x{height} pixels, more than the {most:,} that are decoded"
+        return Refusal(reason, "expected a smaller image")
     image.load()
     return Picture(format, width, height, image.has_transparency_data)
+
+
+def _most_pixels(image: ImageFile, format: Format) -> int:
+    if format == "webp":
+        return MAX_WEBP_PIXELS
+    return MAX_PROGRESSIVE_PIXELS if "progressive" in image.info else MAX_PIXELS

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import signal
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.options import job_argument, json_option
 
+if TYPE_CHECKING:
+    from pipeline.run.validate import Validation
+
 
 @click.command("validate")
 @job_argument
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @json_option
-def command(*, job: str, as_json: bool) -> int:
+def command(*, job: str, quiet: bool, as_json: bool) -> int:
     """Check JOB: the manifest, its tables, and every image and mask, decoded whole. Sends nothing, needs no key."""
-    from pipeline.cli.terminal import complain, out, print_json
+    from pipeline.cli.progress import view_for
+    from pipeline.cli.terminal import complain, out, print_json, say
+    from pipeline.errors import JobError, listed
     from pipeline.run.api import load
-    from pipeline.run.exits import Exit
     from pipeline.run.summary import as_json as plain
-    from pipeline.run.validate import validate
+    from pipeline.run.validate import refused, validate
 
-    with _counter() as seen:
-        found = validate(load(job), seen)
-    for problem in found.problems:
-        complain(problem)
+    try:
+        found = validate(load(job), view_for(quiet=quiet))
+    except JobError as error:
+        found = refused(error)
+    except KeyboardInterrupt:
+        # The process ends once the few files that are being decoded are: a second Ctrl-C ends it at once.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise
+    for line in listed(found.warnings):
+        say(f"warning: {line}")
+    for line in (found.error or "").splitlines():
+        complain(line)
     if as_json:
         print_json(plain(found))
-    elif not found.problems:
-        waiting = f"; {found.waiting} are younger than min_age and wait" if found.waiting else ""
-        out(f"{found.job}: {found.items} items, {found.tasks} tasks, {found.files} files: all can be sent{waiting}")
-    return Exit.USAGE if found.problems else Exit.DONE
+    elif found.error is None:
+        out(described(found))
+    return found.exit
 
 
-@contextmanager
-def _counter() -> Iterator[Callable[[int], object]]:
-    """Shows how many files were decoded, on a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(unit=" files", file=sys.stderr, leave=False, disable=None) as bar:
-        yield lambda files: bar.update(files - bar.n)
+def described(found: Validation) -> str:
+    """What was looked at, where nothing is wrong."""
+    waiting = f"; {found.waiting} are younger than min_age and wait" if found.waiting else ""
+    return f"{found.job}: {found.items} items, {found.tasks} tasks, {found.files} files: all can be sent{waiting}"

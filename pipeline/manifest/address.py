@@ -44,9 +44,11 @@ def check_base_url(url: str, allow_http: bool, where: str) -> Iterator[Problem]:
     """What is wrong with a base URL, which is never repeated: it may hold a password."""
     parts = _split(url)
     example = "expected a URL such as https://api.openai.com/v1"
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts is None or parts.hostname is None:
         yield Problem("this is not an http:// or https:// URL with a host", example, where)
         return
+    if not _has_port(parts):
+        yield Problem("the URL's port is not a number from 1 to 65535", example, where)
     if parts.username is not None or parts.password is not None:
         yield Problem("the URL holds a user or a password", _NEVER, where)
     if parts.query or parts.fragment or url.endswith(("?", "#")):
@@ -67,14 +69,24 @@ def is_loopback(host: str) -> bool:
 
 
 def _split(url: str) -> SplitResult | None:
-    """The parts of a URL, or None where it is none: with spaces, a damaged port or damaged brackets."""
+    """The parts of an http:// or https:// URL with a host that can be looked up, or None where it is none."""
     if re.search(r"\s", url):
         return None
     try:
         parts = urlsplit(url)
-        return parts if parts.port != 0 else None
+        # Labels that are empty or longer than DNS has would fail only when the first request is sent.
+        found = (parts.hostname or "").encode("idna")
     except ValueError:
         return None
+    return parts if found and parts.scheme in ("http", "https") else None
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether a URL's port is left out or a number that a server can have."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _credentials(endpoint: Endpoint) -> Iterator[Problem]:
@@ -93,6 +105,7 @@ def _credentials(endpoint: Endpoint) -> Iterator[Problem]:
 
 
 def _fields(endpoint: Endpoint, key: str) -> Iterator[Problem]:
+    own = endpoint.auth.header.lower() if isinstance(endpoint.auth, HeaderAuth) else "authorization"
     for name, value in endpoint.headers.items():
         where = f"endpoint.headers.{name}"
         if not _TOKEN.fullmatch(name):
@@ -101,6 +114,8 @@ def _fields(endpoint: Endpoint, key: str) -> Iterator[Problem]:
             yield Problem("this header is set for every request", "expected it left out", where)
         elif _carries_key(name, value, key):
             yield Problem("a header that carries a key", f"{_NEVER}, and the header with auth: {{header: NAME}}", where)
+        elif name.lower() == own:
+            yield Problem("this header carries the key", "expected it in endpoint.auth only", where)
         elif _CONTROL.search(value):
             yield Problem("the value holds a line break or a control character", "expected one line of text", where)
     for name, value in endpoint.query.items():
@@ -114,9 +129,11 @@ def _carries_key(name: str, value: str, key: str) -> bool:
 
 def _proxy(proxy: str) -> Iterator[Problem]:
     parts = _split(proxy)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        expected = "expected a URL such as http://proxy.example:3128"
+    expected = "expected a URL such as http://proxy.example:3128"
+    if parts is None:
         yield Problem("this is not an http:// or https:// URL with a host", expected, "endpoint.proxy")
+    elif not _has_port(parts):
+        yield Problem("the URL's port is not a number from 1 to 65535", expected, "endpoint.proxy")
     elif parts.username is not None or parts.password is not None:
         expected = "expected a URL without them; the proxy must know this host otherwise"
         yield Problem("the URL holds a user or a password", expected, "endpoint.proxy")

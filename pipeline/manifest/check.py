@@ -10,6 +10,10 @@ from pipeline.manifest.models import ImageSet, Manifest, Prompt, Request
 from pipeline.manifest.validate import nearest_name
 
 _INPUTS = frozenset({"prompt", "image", "image[]", "images", "mask"})
+LONGEST_NAME = 255
+"""Bytes of a name, on every file system in use."""
+LONGEST_FOLDER = 1000
+"""Bytes of a path; macOS takes 1,024 for a whole one."""
 _NAMED = frozenset(Request.model_fields) - {"extra_body"}
 
 
@@ -22,6 +26,7 @@ def check_manifest(manifest: Manifest, key: str = "") -> Iterator[Problem]:
     yield from _sets(manifest.image_sets)
     yield from _prompts(manifest)
     yield from _requests(manifest)
+    yield from _folders(manifest)
     yield from _unavailable(manifest)
 
 
@@ -116,6 +121,18 @@ def _extra_body(request: Request, place: str) -> Iterator[Problem]:
             yield Problem(f"'{field}' is a field of request", f"set it in `{place}`", where)
         elif field == "stream":
             yield Problem("streamed responses are not supported", "expected other fields only", where)
+
+
+def _folders(manifest: Manifest) -> Iterator[Problem]:
+    """Folders that no file system could make, told before anything looks for them."""
+    for where, folder in (("output.folder", manifest.output.folder), ("output.spill", manifest.output.spill or "")):
+        if max(map(_bytes, folder.split("/"))) > LONGEST_NAME or _bytes(folder) > LONGEST_FOLDER:
+            what = f"a name of over {LONGEST_NAME} bytes, or over {LONGEST_FOLDER:,} in all"
+            yield Problem(what, "expected a shorter one", where)
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
 
 
 def _unavailable(manifest: Manifest) -> Iterator[Problem]:

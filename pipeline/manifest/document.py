@@ -86,16 +86,17 @@ def _decode(data: bytes, file: str) -> str:
     if len(data) > MAX_BYTES:
         raise JobError([Problem("the manifest is longer than 10 MB", "long lists belong in a table", "", file)])
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise JobError([Problem("the file is UTF-16", "expected UTF-8; save it as UTF-8", "", file, 1, 1)])
+        raise JobError([Problem("the file is UTF-16 or UTF-32", "save it as UTF-8", "", file, 1, 1)])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = bytes(error.object[: error.start]).decode()
         what = f"byte {error.start} (0x{error.object[error.start]:02x}) is not UTF-8"
-        raise JobError([_at(before, file, what, "expected UTF-8; save the file as UTF-8")]) from error
+        raise JobError([_at(before, file, what, "save the file as UTF-8")]) from error
     if match := CONTROL.search(text):
         what = f"control character U+{ord(match[0]):04X}"
-        raise JobError([_at(text[: match.start()], file, what, "expected plain text")])
+        expected = "expected plain text" if ord(match[0]) else "expected plain text, saved as UTF-8"
+        raise JobError([_at(text[: match.start()], file, what, expected)])
     return text
 
 
@@ -115,23 +116,28 @@ def _survey(text: str, build: _Build) -> None:
         elif isinstance(event, yaml.DocumentStartEvent):
             documents += 1
         if depth > MAX_DEPTH:
-            build.stop(event, "", f"nested deeper than {MAX_DEPTH} levels")
+            build.stop(event, "", f"nested deeper than {MAX_DEPTH} levels", "expected plain lists and mappings")
         if documents > 1:
             build.stop(event, "", "a second document begins here", "expected one manifest in a file, without `---`")
         if tag := getattr(event, "tag", None):
             short = tag.replace("tag:yaml.org,2002:", "!!")
-            build.problem(event, "", f"the tag {short} is not allowed", "expected plain YAML, text in quotes")
+            if isinstance(event, yaml.ScalarEvent):
+                build.tags[_mark(event)] = short  # told with its place, for which what follows from it is not told
+            else:
+                build.tagged(event, "", short)
 
 
 @dataclass(slots=True)
 class _Build:
-    """Values under construction from YAML nodes; `within` are the collections around the present one."""
+    """Values under construction from YAML nodes; `within` are the collections around the present one, `tags` those
+    of scalars by their place."""
 
     file: str
     marks: dict[str, Mark] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     within: list[yaml.Node] = field(default_factory=list)
+    tags: dict[Mark, str] = field(default_factory=dict)
     count: int = 0
 
     def value(self, node: yaml.Node, place: str) -> Any:
@@ -140,11 +146,14 @@ class _Build:
             self.stop(node, "", f"more than {MAX_VALUES:,} values, aliases expanded", "long lists belong in a table")
         self.marks.setdefault(place, _mark(node))
         if isinstance(node, yaml.ScalarNode):
+            if tag := self.tags.pop(_mark(node), None):
+                self.tagged(node, place, tag)
             return self.scalar(node, place)
         if node in self.within:
             return self.problem(node, place, "an alias refers to what it stands in", "expected the text in quotes")
         if len(self.within) >= MAX_DEPTH:
-            self.stop(node, place, f"nested deeper than {MAX_DEPTH} levels, aliases expanded")
+            what = f"nested deeper than {MAX_DEPTH} levels, aliases expanded"
+            self.stop(node, place, what, "expected plain lists and mappings")
         self.within.append(node)
         value = self.mapping(node, place) if isinstance(node, yaml.MappingNode) else self.sequence(node, place)
         self.within.pop()
@@ -167,7 +176,8 @@ class _Build:
         found: dict[str, Any] = {}
         first: dict[str, int] = {}
         for key, entry in node.value:
-            if wrong := _wrong_key(key):
+            wrong = "a key has a tag (!)" if self.tags.pop(_mark(key), None) else _wrong_key(key)
+            if wrong:
                 self.problem(key, place, wrong, "expected `key: value`, with quotes around text with {{ }} or [ ]")
             elif key.value in first:
                 what = f"the key '{key.value}' stands twice, first on line {first[key.value]}"
@@ -182,6 +192,9 @@ class _Build:
     def problem(self, node: yaml.Node | yaml.Event, place: str, what: str, expected: str = "") -> None:
         mark = _mark(node)
         self.problems.append(Problem(what, expected, place, self.file, mark.line, mark.column))
+
+    def tagged(self, node: yaml.Node | yaml.Event, place: str, tag: str) -> None:
+        self.problem(node, place, f"the tag {tag} is not allowed", "expected plain YAML, text in quotes")
 
     def stop(self, node: yaml.Node | yaml.Event, place: str, what: str, expected: str = "") -> None:
         self.problem(node, place, what, expected)

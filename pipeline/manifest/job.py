@@ -45,6 +45,10 @@ class Job:
         base, own = self.manifest.request, self.manifest.prompts[prompt].request
         return base.sent_fields() | own.sent_fields(), base.extra_body | own.extra_body
 
+    def located(self, problem: Problem) -> Problem:
+        """A problem whose place in the manifest is known, with that place's line, unless it has one already."""
+        return problem if problem.file else self.problem(problem.where, problem.what, problem.expected)
+
     def problem(self, where: str, what: str, expected: str = "") -> Problem:
         """A problem at a dotted place of the manifest, with the line of the nearest place that has one."""
         mark = nearest(self.marks, where)

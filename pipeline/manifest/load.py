@@ -143,8 +143,9 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
     Raises ValueError, worded to follow the file's name, for anything else and for more than `limit` bytes.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ValueError("is not a regular file; expected a file")
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError(f"is {'a folder' if stat.S_ISDIR(mode) else 'not a regular file'}; expected a file")
         with open(path, "rb") as file:
             data = file.read(limit + 1)
     except OSError as error:

@@ -6,20 +6,19 @@ Only what the user wrote reaches the wire: `Request.sent_fields` leaves defaults
 
 from __future__ import annotations
 
-from decimal import Decimal
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from pipeline.manifest.values import Duration, Label, Name, Share, Size
+from pipeline.manifest.values import Duration, Label, Money, Name, Share, Size
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Scalar = Annotated[str | int | float | bool, Field(title="text, a number, true or false")]
 Axis = dict[Label, Scalar] | list[Scalar]
 PixelSize = Annotated[
     str,
-    StringConstraints(pattern=r"^(auto|[1-9]\d{1,4}x[1-9]\d{1,4})$"),
+    StringConstraints(pattern=r"^(auto|[1-9][0-9]{1,4}x[1-9][0-9]{1,4})$"),
     Field(title="auto, or WIDTHxHEIGHT such as 1024x1024"),
 ]
 
@@ -55,7 +54,7 @@ class HeaderAuth(Model):
 class Endpoint(Model):
     """Where requests go, and with which key."""
 
-    base_url: Text | None = None
+    base_url: Annotated[Text, Field(title="a URL such as https://api.openai.com/v1")] | None = None
     """URL up to and without `/images/edits`; default: OPENAI_BASE_URL, else OpenAI's own."""
     api_key_env: Text = "OPENAI_API_KEY"
     """NAME of the environment variable that holds the key; never the key itself."""
@@ -119,7 +118,9 @@ class Table(Model):
 
     path: Text
     """File: .csv, .tsv or .jsonl."""
-    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] | None = None
+    delimiter: (
+        Annotated[str, StringConstraints(min_length=1, max_length=1), Field(title="one character, such as ;")] | None
+    ) = None
     """Cell separator; default: detected for csv, a tab for tsv."""
     encoding: Text | None = None
     """Text encoding; default: UTF-8, with or without a byte order mark."""
@@ -159,7 +160,7 @@ class Prompt(Model):
     """The prompt, a template of at most 32,000 characters once rendered."""
     text_file: Text | None = None
     """File that holds the prompt, instead of `text`."""
-    image_sets: Annotated[list[Name], Field(min_length=1)] | None = None
+    image_sets: Annotated[list[Name], Field(min_length=1, title="a list of the names of image sets")] | None = None
     """Names of the image sets that it applies to; default: all."""
     references: list[Text] = Field(default_factory=list)
     """Templates of paths of images that are sent after the item's own and the set's."""
@@ -218,7 +219,7 @@ class StopOn(Model):
 class Budget(Model):
     """Caps over the whole ledger."""
 
-    max_cost: Annotated[Decimal, Field(gt=0, strict=False, allow_inf_nan=False)] | None = None
+    max_cost: Money | None = None
     """US dollars; not available in this version."""
     max_images: Annotated[int, Field(gt=0)] | None = None
     """Images bought."""

@@ -130,7 +130,7 @@ def _what(verdict: _Verdict, written: str | None) -> str:
     if verdict.kind in _BOUNDS:
         return f"{shown} is {_BOUNDS[verdict.kind]}"
     if verdict.kind.endswith("string_too_long"):
-        return f"{shown} is longer than {verdict.limit} characters"
+        return f"{shown} is longer than {verdict.limit} character{'s' * (verdict.limit > 1)}"
     if verdict.kind == "literal_error" and isinstance(verdict.value, str | int | float):
         return f"{shown} is not known"
     if isinstance(verdict.value, str) and not verdict.kind.endswith("_type"):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|KB|MB|GB|KiB|MiB|GiB)")
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
+_LONGEST = 30
+"""Digits of a size, as of any whole number in a manifest."""
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 
 
 def parse_duration(value: Any) -> float:
@@ -35,9 +38,16 @@ def parse_size(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if match is None or len(match[1]) > _LONGEST:
         raise ValueError(f"{value!r} is not a size; expected a number with a unit, such as 320MB or 64KiB")
     return int(float(match[1]) * _BYTES[match[2]])
+
+
+def parse_money(value: Any) -> Decimal:
+    """A number of US dollars. Raises ValueError for anything else, text that looks like one included."""
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return Decimal(str(value))
+    raise ValueError(f"{value!r} is not an amount of money; expected a number")
 
 
 def parse_share(value: Any) -> float:
@@ -88,6 +98,12 @@ Share = Annotated[
         "20%",
         {"type": "number", "minimum": 0, "maximum": 1},
     ),
+]
+Money = Annotated[
+    Decimal,
+    BeforeValidator(parse_money),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "title": "a number above 0"}),
 ]
 NAME = r"^[A-Za-z0-9](-?[A-Za-z0-9_.])*-?$"
 NAME_RULE = "letters, digits, '_', '.' and single '-', a letter or digit first"

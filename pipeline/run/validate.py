@@ -1,79 +1,178 @@
-"""What can be found wrong without the network: every image decoded, every mask held against its image."""
+"""What can be found wrong without the network: every image decoded, every mask held against its image.
+
+1. Nothing is sent, written or locked, and no key is needed; it works while a run goes on.
+2. All that can be found is found: a bad row or template does not hide what is wrong with the images of the others.
+3. Problems stand in the order of the files that they are in; the images' follow, in the order of the tasks.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from pipeline.errors import Problem
+from pipeline.errors import JobError, Problem, listed
 from pipeline.manifest.job import Job
-from pipeline.run.threads import WORKERS
-from pipeline.tasks.expand import prepare
-from pipeline.tasks.pictures import full_check, mask_check
-from pipeline.tasks.task import Task
+from pipeline.run.decoding import Decoding, Sink, decoding
+from pipeline.run.examine import Examiner
+from pipeline.run.exits import Exit
+from pipeline.run.progress import Silent, View
+from pipeline.run.reading import open_reading
+from pipeline.run.session import transport_of
+from pipeline.tasks.expand import Prepared, judge
 
-AT_ONCE = 8 * WORKERS
-"""Files that are queued for decoding; bounds memory."""
+KEPT = 10_000
+"""Most problems, and most warnings, that are remembered; further ones are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What was looked at and what is wrong; `problems` are the printed lines."""
+    """What was looked at and what is wrong; `unlisted` counts further problems. `exit` is 0 or 2, `error` the printed
+    lines; `job` is None where its name is not known."""
 
-    job: str
-    items: int
-    tasks: int
-    files: int
-    waiting: int
-    problems: tuple[str, ...]
+    job: str | None
+    exit: int = Exit.DONE
+    items: int = 0
+    tasks: int = 0
+    files: int = 0
+    waiting: int = 0
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    unlisted: int = 0
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """A file to decode, with the first task that needs it; `image` is what a mask must fit."""
+class Progress:
+    """A moment of the looking; `total` and `finished` count tasks, `files` those that were decoded."""
 
-    path: str
-    task: str
-    image: str | None
+    unit: ClassVar[str] = "tasks"
+
+    total: int
+    finished: int
+    files: int
+    bad: int
+    seconds: float
+
+    @property
+    def words(self) -> str:
+        """Files read, and problems so far."""
+        return f"{self.files} files decoded" + (f", {self.bad} problem{'s' * (self.bad > 1)}" if self.bad else "")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this pace."""
+        return (self.total - self.finished) * self.seconds / self.finished if self.finished else None
 
 
-def validate(job: Job, seen: Callable[[int], object]) -> Validation:
-    """Check everything; `seen` hears how many files were decoded. Raises JobError for what is wrong before images."""
-    prepared = prepare(job, time.time())
-    problems: list[Problem] = []
-    files = 0
-    wanted = _files(prepared.tasks(), problems)
-    with ThreadPoolExecutor(WORKERS) as workers:
-        while batch := list(islice(wanted, AT_ONCE)):
-            problems += [problem for problem in workers.map(_fault, batch) if problem is not None]
-            files += len(batch)
-            seen(files)
+def validate(job: Job, view: View | None = None) -> Validation:
+    """Find everything that is wrong with a job but for what only its endpoint can tell.
+
+    Raises StorageError where the ledger of an earlier run is damaged.
+    """
+    judged = judge(job, time.time())
+    found = _Findings([*judged.problems, *_wrong(lambda: transport_of(job, None))])
+    prepared, view = judged.prepared, view or Silent()
+    looker = _Looker(job, view, found, 0 if prepared is None else prepared.total)
+    try:
+        if prepared is not None:
+            found.add(_wrong(lambda: looker.run(prepared, judged.missing)))
+    finally:
+        view.close()
     return Validation(
-        job.manifest.name, prepared.items, prepared.total, files, prepared.waiting, tuple(map(str, problems))
+        job=job.manifest.name,
+        exit=Exit.USAGE if found.problems else Exit.DONE,
+        items=0 if prepared is None else prepared.items,
+        tasks=looker.total,
+        files=looker.files,
+        waiting=0 if prepared is None else prepared.waiting,
+        problems=tuple(found.problems),
+        warnings=tuple(found.warnings),
+        unlisted=found.unlisted,
+        error="\n".join(listed(found.problems, found.unlisted)) or None,
     )
 
 
-def _files(tasks: Iterator[Task], problems: list[Problem]) -> Iterator[_File]:
-    """Every file once; items that cannot be used go to `problems`."""
-    seen: set[tuple[str, str | None]] = set()
-    told: set[str] = set()
-    for task in tasks:
-        name = f"{task.item.set}/{task.item.key}"
-        if task.item.problem is not None:
-            if name not in told:
-                told.add(name)
-                problems.append(Problem(task.item.problem, where=name))
-            continue
-        for wanted in task.inputs:
-            image = task.inputs[0].path if wanted.role == "mask" else None
-            if (wanted.path, image) not in seen:
-                seen.add((wanted.path, image))
-                yield _File(wanted.path, task.id, image)
+def refused(error: JobError) -> Validation:
+    """The validation of a job whose manifest cannot be read far enough to look further."""
+    return Validation(None, Exit.USAGE, problems=error.problems, error=str(error))
 
 
-def _fault(file: _File) -> Problem | None:
-    fault = full_check(file.path) if file.image is None else mask_check(file.path, file.image)
-    return None if fault is None else Problem(fault.message, where=file.task)
+def _wrong(act: Callable[[], object]) -> Sequence[Problem]:
+    try:
+        act()
+    except JobError as error:
+        return error.problems
+    return ()
+
+
+@dataclass(slots=True)
+class _Findings:
+    problems: list[Problem]
+    warnings: list[Problem] = field(default_factory=list)
+    unlisted: int = 0
+
+    def add(self, problems: Sequence[Problem]) -> None:
+        for problem in problems:
+            if len(self.problems) < KEPT:
+                self.problems.append(problem)
+            else:
+                self.unlisted += 1
+
+    def warn(self, warning: Problem) -> None:
+        if len(self.warnings) < KEPT:
+            self.warnings.append(warning)
+
+
+@dataclass(slots=True)
+class _Looker:
+    """Goes through the tasks; `began` and `shown` are monotonic seconds."""
+
+    job: Job
+    view: View
+    found: _Findings
+    total: int
+    finished: int = 0
+    decoding: Decoding | None = None
+    began: float = field(default_factory=time.monotonic)
+    shown: float = 0.0
+
+    @property
+    def files(self) -> int:
+        return 0 if self.decoding is None else self.decoding.files
+
+    def run(self, prepared: Prepared, missing: frozenset[str]) -> None:
+        """Raises JobError where a table changed meanwhile."""
+        for doubt in prepared.doubts():
+            self.found.warn(doubt)
+        with ExitStack() as stack:
+            examiner = self._examiner(stack)
+            files = stack.enter_context(decoding(self.job, self._sink()))
+            self.decoding = files
+            for path in missing:
+                files.pass_over(path)
+            for task in prepared.tasks(report=lambda _: None):
+                files.look_into(task, examiner)
+                self.finished += 1
+
+    def _examiner(self, stack: ExitStack) -> Examiner | None:
+        """What knows the output folder; None where that cannot be the job's."""
+        if any(problem.where == "output.folder" for problem in self.found.problems):
+            return None
+        try:
+            return stack.enter_context(open_reading(self.job)).examiner
+        except JobError as error:
+            self.found.add(error.problems)
+            return None
+
+    def _sink(self) -> Sink:
+        return Sink(lambda problem: self.found.add([problem]), self.found.warn, self._show)
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        if now - self.shown >= self.view.interval:
+            self.shown = now
+            bad = len(self.found.problems) + self.found.unlisted
+            self.view.update(Progress(self.total, self.finished, self.files, bad, now - self.began))

@@ -119,7 +119,7 @@ class Ask:
         for template in self._references:
             images += self._input("reference", template, values)
         if len(images) > MOST_IMAGES and item.problem is None:
-            problem = f"{len(images)} images with its references, where a request takes at most {MOST_IMAGES}"
+            problem = f"the item has {len(images)} images with its references; expected at most {MOST_IMAGES}"
             item = replace(item, problem=problem)
         mask = self._input("mask", self._mask, values) if self._mask else ()
         return Sending(item, (*images, *mask))

@@ -14,18 +14,22 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self, cast
 
 from pipeline.mime import Mime
 from pipeline.tasks.inputs import InputFile, Known, Unusable, inspect, refusal, stamp
 
 _RACY_NS: Final = 2_000_000_000
 """Coarsest tick of the time stamps of file systems in use (FAT)."""
+
+_ERRORS: Final = (sqlite3.Error, UnicodeError)
+"""What a damaged file raises; the second where the message quotes bytes of it."""
 
 _PENDING: Final = 512
 """Entries that are saved together."""
@@ -93,10 +97,10 @@ class InputCache:
                 return self._pending.get(path)
             try:
                 row = self._db.execute(
-                    "SELECT stamp, sha256, mime FROM input1 WHERE path = ?", (_key(path),)
+                    "SELECT stamp, sha256, mime, checksum FROM input2 WHERE path = ?", (_key(path),)
                 ).fetchone()
-                return None if row is None else _Entry(*row)
-            except sqlite3.Error as error:
+                return None if row is None else _entry(path, *row)
+            except _ERRORS as error:
                 self._give_up(error)
                 return None
 
@@ -111,15 +115,18 @@ class InputCache:
     def _save(self) -> None:
         if self._db is None or not self._pending:
             return
-        rows = [(_key(path), entry.stamp, entry.sha256, entry.mime) for path, entry in self._pending.items()]
+        rows = [
+            (_key(path), entry.stamp, entry.sha256, entry.mime, _checksum(path, entry))
+            for path, entry in self._pending.items()
+        ]
         try:
             with self._db:
-                self._db.executemany("INSERT OR REPLACE INTO input1 VALUES (?, ?, ?, ?)", rows)
+                self._db.executemany("INSERT OR REPLACE INTO input2 VALUES (?, ?, ?, ?, ?)", rows)
             self._pending.clear()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             self._give_up(error)
 
-    def _give_up(self, error: sqlite3.Error) -> None:
+    def _give_up(self, error: Exception) -> None:
         """Another shard's lock passes; anything else ends the use of the file, and damage its life."""
         if isinstance(error, sqlite3.OperationalError) and len(self._pending) < _PENDING_MOST:
             return
@@ -141,14 +148,26 @@ def _key(path: str) -> bytes:
     return os.fsencode(path)
 
 
+def _entry(path: str, stamp: Any, sha256: Any, mime: Any, checksum: Any) -> _Entry | None:
+    """The entry of a row; None where its bytes were damaged, which SQLite does not tell."""
+    if not (isinstance(stamp, str) and isinstance(sha256, bytes) and isinstance(mime, str)):
+        return None
+    entry = _Entry(stamp, sha256, cast("Mime", mime))
+    return entry if checksum == _checksum(path, entry) else None
+
+
+def _checksum(path: str, entry: _Entry) -> int:
+    return zlib.crc32(b"\0".join((_key(path), entry.stamp.encode(), entry.mime.encode(), entry.sha256)))
+
+
 def _connect(path: Path) -> sqlite3.Connection | None:
     try:
         return _open(path)
     except sqlite3.OperationalError:
         return None
-    except sqlite3.Error:
+    except _ERRORS:
         _remove(path)
-    with suppress(sqlite3.Error):
+    with suppress(*_ERRORS):
         return _open(path)
     return None
 
@@ -159,8 +178,9 @@ def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=0, check_same_thread=False)
     try:
         db.execute(
-            "CREATE TABLE IF NOT EXISTS input1"
-            " (path BLOB PRIMARY KEY, stamp TEXT NOT NULL, sha256 BLOB NOT NULL, mime TEXT NOT NULL) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS input2"
+            " (path BLOB PRIMARY KEY, stamp TEXT NOT NULL, sha256 BLOB NOT NULL, mime TEXT NOT NULL,"
+            " checksum INTEGER NOT NULL) WITHOUT ROWID"
         )
     except BaseException:
         db.close()

@@ -16,7 +16,7 @@ from pipeline.manifest.job import Job
 from pipeline.tasks.asking import Ask
 from pipeline.tasks.faults import FaultError, Findings
 from pipeline.tasks.listing import Listing
-from pipeline.tasks.naming import Naming, composed, key_fault, name_digest, statically_unique
+from pipeline.tasks.naming import Naming, check_key, composed, name_digest, statically_unique
 from pipeline.tasks.task import Item, Task
 from pipeline.tasks.templates import Template
 
@@ -98,14 +98,19 @@ def names_can_clash(job: Job, naming: Naming, asks: Sequence[Ask]) -> bool:
     return not statically_unique(naming.template.source, fields, [sets, prompts, *axes])
 
 
-def check_constant(job: Job, templates: Iterable[Template], report: Callable[[Problem], None]) -> None:
-    """Reports references and masks that are the same for all tasks and are not there."""
+def check_constant(job: Job, templates: Iterable[Template], report: Callable[[Problem], None]) -> Iterator[str]:
+    """Reports references and masks that are the same for all tasks and are not there, and gives their paths."""
     for template in templates:
         if template.uses:
             continue
-        path = template.render({}).strip()
+        try:
+            path = template.render({}).strip()
+        except FaultError as fault:
+            report(job.problem(template.where, fault.what, fault.expected))
+            continue
         if path and not os.path.exists(job.folder / path):
             report(job.problem(template.where, f"there is no file {path!r}", "expected an image's path"))
+            yield os.path.join(job.folder, path)
 
 
 class _SetCheck:
@@ -124,9 +129,10 @@ class _SetCheck:
         self.findings.add(problem, self.listing.source.set.name)
 
     def item(self, item: Item, first: bool) -> None:
-        if wrong := key_fault(item.key):
-            hint = "expected {{ … | trim }}" if "space" in wrong else "expected a name for the item"
-            self.report(self.listing.problem(item, FaultError(wrong, hint, self._key_place)))
+        try:
+            check_key(item.key, self._key_place)
+        except FaultError as fault:
+            self.report(self.listing.problem(item, fault))
             return
         self.keys.add(item.key, item)
         self._inputs(item)

@@ -11,7 +11,7 @@ from pipeline.manifest.job import Job
 from pipeline.manifest.models import ImageSet
 from pipeline.tasks.faults import FaultError
 from pipeline.tasks.matrix import Axes
-from pipeline.tasks.naming import Naming, naming_for
+from pipeline.tasks.naming import Naming, check_literal, naming_for
 from pipeline.tasks.templates import Template, Value, compile_template, compile_value
 
 OF_VARIANT = frozenset({"matrix", "variant", "seed"})
@@ -77,7 +77,13 @@ class Compiler:
     def naming(self) -> Naming | None:
         """How outputs are named; None where the template is wrong."""
         sets = frozenset(each.name for each in self._job.manifest.image_sets)
-        found = self._templates(self._job.manifest.output.path, "output.path", self._known(sets) | {"index", "matrix"})
+        source = self._job.manifest.output.path
+        found = self._templates(source, "output.path", self._known(sets) | {"index", "matrix"})
+        try:
+            check_literal(source)
+        except FaultError as fault:
+            self._refuse(fault)
+            return None
         return naming_for(found[0]) if found else None
 
     def source(self, number: int) -> Source | None:

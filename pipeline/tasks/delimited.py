@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from unicodedata import normalize
@@ -37,7 +38,7 @@ def csv_rows(lines: Iterable[str], delimiter: str | None = None) -> Iterator[Row
         yield from flaws
         if not flaws:
             for line, cells in records:
-                yield from _row(columns, line, cells)
+                yield from _row(columns, line, cells, _doubt(tape.record, line, len(columns), delimiter))
     except DamageError as damage:
         yield damage.flaw
 
@@ -113,12 +114,12 @@ def _misread(error: str, line: int, record: Sequence[str], delimiter: str) -> Fl
         )
     if "field larger" in error:
         what = f"a cell is longer than {LONGEST_CELL:,} characters"
-        return Flaw(opened, what, "is the quote that opens in this line left open?" if len(record) > 1 else "")
-    what = f"the text goes on after a closing quote ({error})" if "expected after" in error else error
+        merged = "; is the quote that opens in this line left open?" if len(record) > 1 else ""
+        return Flaw(opened, what, f"expected a shorter one{merged}")
+    what = "the text goes on after a closing quote" if "expected after" in error else error
     here = line + len(record) - 1
-    return Flaw(
-        here, what, f'expected "" for a quote in a cell; the cell begins in line {opened}' if here != opened else ""
-    )
+    begins = f"; the cell begins in line {opened}" if here != opened else ""
+    return Flaw(here, what, f'expected "" for a quote in a cell{begins}')
 
 
 def _open_quote(record: Sequence[str], delimiter: str) -> int:
@@ -139,21 +140,28 @@ def _open_quote(record: Sequence[str], delimiter: str) -> int:
 def _header_flaws(columns: Sequence[str], line: int) -> list[Flaw]:
     if not columns:
         return [Flaw(line, "the table is empty", "expected a header line, then one line for each item")]
-    twice = dict.fromkeys(name for name in columns if name and columns.count(name) > 1)
     return [
-        Flaw(
-            line,
-            f"the header has {name!r} {columns.count(name)} times",
-            "expected one name for each column",
-            f"column {name}",
-        )
-        for name in twice
+        Flaw(line, f"the header has {name!r} {count} times", "expected one name for each column", f"column {name}")
+        for name, count in Counter(columns).items()
+        if name and count > 1
     ]
 
 
-def _row(columns: Sequence[str], line: int, cells: Sequence[str]) -> Iterator[Row | Flaw]:
+def _doubt(record: Sequence[str], line: int, columns: int, delimiter: str) -> str:
+    """Why a record over several lines may be rows that a quote left open has merged: one of them would be a row.
+
+    Where a cell over several lines ends as it should, its closing quote is in what would be the first cell.
+    """
+    for at, text in enumerate(record[1:], line + 1) if columns > 1 else ():
+        cells = next(csv.reader([text], delimiter=delimiter), [])
+        if len(cells) == columns and '"' not in cells[0]:
+            return f"a cell spans the lines {line} to {line + len(record) - 1}, and line {at} looks like a row"
+    return ""
+
+
+def _row(columns: Sequence[str], line: int, cells: Sequence[str], doubt: str) -> Iterator[Row | Flaw]:
     if len(cells) == len(columns):
-        yield Row(line, {name: cell for name, cell in zip(columns, cells, strict=True) if name})
+        yield Row(line, {name: cell for name, cell in zip(columns, cells, strict=True) if name}, doubt)
         return
     ends = line + sum(cell.count("\n") for cell in cells)
     merged = f"; a cell spans the lines {line} to {ends}: is a quote left open?" if ends > line else ""

@@ -39,15 +39,22 @@ class Prepared:
     prompts: tuple[Asked, ...]
     naming: Naming
 
-    def tasks(self, selection: Selection = EVERYTHING) -> Iterator[Task]:
-        """The selected tasks, in the manifest's order. Raises JobError where a table changed meanwhile."""
+    def tasks(self, selection: Selection = EVERYTHING, report: Report | None = None) -> Iterator[Task]:
+        """The selected tasks, in the manifest's order. Raises JobError where a table changed meanwhile.
+
+        Of a job with problems, `report` hears of each item that makes no task; those that make some are given.
+        """
+        report = report or _refuse
         asks = self.asks()
         takes, wanted = _item_filter(self, selection), selection.task_filter()
         for chosen in _rounds(self, asks):
             for listing, own in zip(self.listings, chosen, strict=True):
-                for item in listing.items(_refuse) if own else ():
+                for item in listing.items(report) if own else ():
                     for ask in own if takes(item) else ():
-                        yield from _tasks(listing, ask, item, wanted)
+                        try:
+                            yield from ask.tasks(item, wanted)
+                        except FaultError as fault:
+                            report(listing.problem(item, fault))
 
     def count(self, selection: Selection = EVERYTHING) -> int:
         """How many tasks are selected; renders none of them. Raises JobError as `tasks` does."""
@@ -58,6 +65,12 @@ class Prepared:
         if wanted is None:
             return sum(ask.count for _, own in chosen for ask in own)
         return sum(map(wanted, (task for item, own in chosen for ask in own for task in ask.ids(item))))
+
+    def doubts(self) -> Iterator[Problem]:
+        """What is fine as it is written and may not be what was meant. Raises JobError as `tasks` does."""
+        for listing in self.listings:
+            if isinstance(listing, TableListing):
+                yield from listing.doubts()
 
     def asks(self) -> list[list[Ask]]:
         """For each image set the prompts that are for it, with nothing rendered yet."""
@@ -72,25 +85,46 @@ class Prepared:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A job with all that is wrong with it; `prepared` is what of it can be expanded, None where nothing can.
+
+    `missing` are the paths of files that the problems name already.
+    """
+
+    prepared: Prepared | None
+    problems: tuple[Problem, ...]
+    missing: frozenset[str] = frozenset()
+
+
 def prepare(job: Job, now: float) -> Prepared:
     """Lists the image sets and judges all items and tasks; `now` is the wall clock in seconds, for `min_age`.
 
     Raises JobError with everything that is wrong.
     """
-    findings = Findings()
+    judged = judge(job, now)
+    if judged.prepared is None or judged.problems:
+        raise JobError(judged.problems)
+    return judged.prepared
+
+
+def judge(job: Job, now: float) -> Judged:
+    """As `prepare`, but returns what is wrong along with what is left."""
+    findings = Findings(str(job.path))
     compiler = Compiler(job, findings.add)
     for problem in check_surroundings(job):
         findings.add(problem)
     naming = compiler.naming()
     sources = [source for number in range(len(job.manifest.image_sets)) if (source := compiler.source(number))]
     prompts = tuple(asked for number in range(len(job.manifest.prompts)) if (asked := compiler.asked(number)))
-    check_constant(job, [file for source in sources for file in source.files], findings.add)
-    check_constant(job, [file for asked in prompts for file in asked.files], findings.add)
+    files = [file for source in sources for file in source.files]
+    files += [file for asked in prompts for file in asked.files]
+    missing = frozenset(check_constant(job, files, findings.add))
     listings = tuple(found for source in sources if (found := _listing(job, source, now, findings.add)))
     if naming is None:
-        raise JobError(findings.problems())
+        return Judged(None, findings.problems())
     prepared = Prepared(job, 0, 0, sum(each.waiting for each in listings), listings, prompts, naming)
-    return _counted(prepared, findings)
+    return Judged(_counted(prepared, findings), findings.problems(), missing)
 
 
 def _counted(prepared: Prepared, findings: Findings) -> Prepared:
@@ -103,8 +137,6 @@ def _counted(prepared: Prepared, findings: Findings) -> Prepared:
     ]
     if not findings.problems() and names is not None:
         check_names(job, names, prepared.tasks(), findings)
-    if problems := findings.problems():
-        raise JobError(problems)
     total = sum(items * sum(ask.count for ask in own) for items, own in zip(counts, asks, strict=True))
     return replace(prepared, items=sum(counts), total=total)
 
@@ -122,13 +154,6 @@ def _pairs(prepared: Prepared) -> Iterator[tuple[Item, list[Ask]]]:
     for listing, own in zip(prepared.listings, prepared.asks(), strict=True):
         for item in listing.items(_refuse):
             yield item, own
-
-
-def _tasks(listing: Listing, ask: Ask, item: Item, wanted: Callable[[str], bool] | None) -> Iterator[Task]:
-    try:
-        yield from ask.tasks(item, wanted)
-    except FaultError as fault:
-        raise JobError([listing.problem(item, fault)]) from fault
 
 
 def _refuse(problem: Problem) -> None:

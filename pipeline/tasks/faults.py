@@ -28,9 +28,13 @@ class FaultError(Exception):
 
 
 class Findings:
-    """Problems in the order in which they were met: equal ones are counted, and a flood of different ones is cut."""
+    """Problems, file by file and line by line: equal ones are counted, and a flood of different ones is cut.
 
-    def __init__(self) -> None:
+    `first` is the file whose problems come first; the others follow in the order in which they were met.
+    """
+
+    def __init__(self, first: str = "") -> None:
+        self._first = first
         self._met: dict[tuple[str, str, str], tuple[Problem, int]] = {}
         self._listed: dict[tuple[str, str], int] = {}
         self._unlisted: dict[tuple[str, str], tuple[Problem, int]] = {}
@@ -49,13 +53,15 @@ class Findings:
             first, count = self._unlisted.get(place, (problem, 0))
             self._unlisted[place] = (first, count + 1)
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> tuple[Problem, ...]:
         """What was found, with counts."""
         listed = [_counted(problem, count) for problem, count in self._met.values()]
-        return listed + [
-            replace(first, what=f"{count} further problem{'s' * (count > 1)} of this place, from here on", expected="")
+        listed += [
+            replace(first, what=f"and {count} more problem{'s' * (count > 1)} of this place, from here on", expected="")
             for first, count in self._unlisted.values()
         ]
+        files = {file: at for at, file in enumerate(dict.fromkeys([self._first, *(each.file for each in listed)]))}
+        return tuple(sorted(listed, key=lambda problem: (files[problem.file], problem.line, problem.column)))
 
 
 def _counted(problem: Problem, count: int) -> Problem:

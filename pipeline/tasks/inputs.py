@@ -53,10 +53,17 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """Why a file cannot be sent; `message` names it and is written for the user."""
+    """Why the file at `path` cannot be sent: `what` is wrong with it, and what was `expected`."""
 
     code: Code
-    message: str
+    path: str
+    what: str
+    expected: str
+
+    @property
+    def message(self) -> str:
+        """The whole sentence, written for the user."""
+        return f"{self.path} {self.what}; {self.expected}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +102,58 @@ def _read(path: str, file: FileIO, known: Known | None) -> InputFile | Unusable:
             return fault
         mime = mime_of(os.pread(file.fileno(), HEAD, 0))
         if mime is None:
-            return Unusable("unsupported_format", f"{path} is no png, jpeg or webp image by its first bytes")
+            return _no_image(path)
         if known is not None and (known.bytes, known.mtime_ns) == (state.st_size, state.st_mtime_ns):
             return InputFile(path, known.sha256, state.st_size, state.st_mtime_ns, mime)
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if stamp(os.fstat(file.fileno())) == stamp(state):
             return InputFile(path, sha256, state.st_size, state.st_mtime_ns, mime)
-    return Unusable("unreadable", f"{path} changes while it is read; run again when it is complete")
+    return _changing(path)
+
+
+def read_image(path: str) -> bytes | Unusable:
+    """All bytes of a file that may be sent, read once and without blocking.
+
+    Raises:
+        OSError: as `inspect`.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return _no_file(path)
+        with open(path, "rb", opener=_open) as file:
+            state = os.fstat(file.fileno())
+            fault = _fault(path, state)
+            if fault is not None:
+                return fault
+            data = file.read(state.st_size + 1)
+    except (OSError, ValueError) as error:
+        return refusal(path, error)
+    if len(data) != state.st_size:
+        return _changing(path)
+    return data if mime_of(data[:HEAD]) is not None else _no_image(path)
 
 
 def _fault(path: str, state: os.stat_result) -> Unusable | None:
     if not stat.S_ISREG(state.st_mode):
         return _no_file(path)
     if state.st_size == 0:
-        return Unusable("empty", f"{path} is empty; expected an image")
+        return Unusable("empty", path, "is empty", "expected an image")
     if state.st_size > MAX_BYTES:
-        return Unusable("too_large", f"{path} has {state.st_size} bytes; at most {MAX_BYTES} are taken")
+        return Unusable("too_large", path, f"has {state.st_size:,} bytes", f"expected at most {MAX_BYTES:,}")
     return None
 
 
 def _no_file(path: str) -> Unusable:
-    return Unusable("not_a_file", f"{path} is not a regular file; expected an image file")
+    return Unusable("not_a_file", path, "is not a regular file", "expected an image file")
+
+
+def _no_image(path: str) -> Unusable:
+    return Unusable("unsupported_format", path, "is no image by its first bytes", "expected png, jpeg or webp")
+
+
+def _changing(path: str) -> Unusable:
+    return Unusable("unreadable", path, "changes while it is read", "run again when it is complete")
 
 
 def refusal(path: str, error: OSError | ValueError) -> Unusable:
@@ -126,14 +163,14 @@ def refusal(path: str, error: OSError | ValueError) -> Unusable:
         OSError: `error` itself, where this process has no descriptor or memory left.
     """
     if not isinstance(error, OSError):
-        return Unusable("missing", f"{path!r} cannot be the name of a file")
+        return Unusable("missing", repr(path), "cannot be the name of a file", "expected an image's path")
     if error.errno in _OURS:
         raise error
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return Unusable("missing", f"{path} does not exist")
+        return Unusable("missing", path, "does not exist", "expected an image file")
     if error.errno == errno.ELOOP:
-        return Unusable("symlink_loop", f"{path} leads through symlinks in a circle")
-    return Unusable("unreadable", f"{path} cannot be read: {error.strerror or error}")
+        return Unusable("symlink_loop", path, "leads through symlinks in a circle", "expected an image file")
+    return Unusable("unreadable", path, f"cannot be read: {error.strerror or error}", "expected a readable image file")
 
 
 def stamp(state: os.stat_result) -> str:

@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
+from types import NoneType
 from typing import Any
 
 from pipeline.tasks.rows import DamageError, Flaw, Row, checked_lines, encodable
+
+_KINDS = {
+    list: "an array",
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    NoneType: "null",
+}
 
 
 def jsonl_rows(lines: Iterable[str]) -> Iterator[Row | Flaw]:
@@ -25,15 +35,21 @@ def _object(text: str, line: int) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        why = f"{error.msg} at character {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-        raise DamageError(
-            Flaw(line, f"the line is not JSON: {why}", "expected one JSON object in each line")
-        ) from error
+        what = f"the line is not JSON: {_why(error)}"
+        raise DamageError(Flaw(line, what, "expected one JSON object in each line")) from error
     if not isinstance(found, dict):
-        raise DamageError(Flaw(line, f"the line holds a {type(found).__name__}", "expected a JSON object"))
+        raise DamageError(Flaw(line, f"the line holds {_KINDS[type(found)]}", "expected one JSON object in each line"))
     if "\\ud" in text.lower() and not encodable(json.dumps(found, ensure_ascii=False)):
         raise DamageError(Flaw(line, "the line holds half a surrogate pair", "expected whole characters"))
     return found
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.removesuffix(' starting at')} at character {error.pos + 1}"
+    return "a number has too many digits" if "digits" in str(error) else str(error)
 
 
 def _no_constant(name: str) -> float:

@@ -17,11 +17,12 @@ from pipeline.manifest.models import Table
 from pipeline.tasks.compiled import Report, Source
 from pipeline.tasks.faults import FaultError
 from pipeline.tasks.globs import has_magic
+from pipeline.tasks.identity import item_id
 from pipeline.tasks.naming import composed
 from pipeline.tasks.rows import Flaw, Row
 from pipeline.tasks.sources import Files, Shelves
 from pipeline.tasks.tables import Version, read_table, version_of
-from pipeline.tasks.task import Item
+from pipeline.tasks.task import Item, Task
 from pipeline.tasks.templates import Named
 
 MOST_IMAGES = 16
@@ -111,6 +112,12 @@ class TableListing:
             except FaultError as fault:
                 report(self._at(row.line, fault))
 
+    def doubts(self) -> Iterator[Problem]:
+        """Rows that are well formed and may all the same not be what was meant. Raises JobError as `items` does."""
+        for row in self._rows(lambda _: None):
+            if isinstance(row, Row) and row.doubt:
+                yield self._at(row.line, FaultError(row.doubt, "is a quote left open?"))
+
     def problem(self, item: Item, fault: FaultError) -> Problem:
         return self._at(item.line, fault)
 
@@ -136,10 +143,10 @@ class TableListing:
         values["key"] = key
         patterns = [template.render(values).strip() for template in self.source.images]
         images: dict[str, None] = {}
-        problem = None if any(patterns) else "the row names no image"
+        problem = None if any(patterns) else f"the row names no image; expected 1 to {MOST_IMAGES}"
         for pattern in filter(None, patterns):
             found = self._found(pattern)
-            problem = problem if found else f"no file matches {pattern[:200]!r}"
+            problem = problem if found else _nothing(pattern)
             images.update(dict.fromkeys(found))
         return _limited(Item(own.name, key, tuple(images), row.cells, row.line, problem))
 
@@ -147,12 +154,20 @@ class TableListing:
         """What a row's image names: a file literally named so, else what it matches as a glob."""
         folder = str(self.job.folder)
         path = os.path.join(folder, pattern)
-        if "\0" in pattern or not has_magic(pattern) or os.path.isfile(path):
-            return [] if "\0" in pattern else [path]
+        if "\0" in pattern or "://" in pattern:
+            return []
+        if not has_magic(pattern) or os.path.isfile(path):
+            return [path]
         try:
             return self.shelves.find(folder, pattern)
         except FaultError:
             return []
+
+
+def _nothing(pattern: str) -> str:
+    if "://" in pattern:
+        return f"{pattern[:200]!r} is a URL; expected a file, as nothing is fetched"
+    return f"no file matches {pattern[:200]!r}; expected an image"
 
 
 def table_of(source: Source) -> Table:
@@ -172,6 +187,28 @@ def file_parts(folder: str, path: str) -> Named:
 def below(folder: str, path: str) -> str:
     """A path as seen from a folder where it lies below it, else as it is."""
     return path.removeprefix(folder.rstrip("/") + "/")
+
+
+def item_problem(job: Job, item: Item) -> Problem:
+    """The problem of an item that is unusable whatever its files hold, at its table's line or its folder."""
+    what, _, expected = (item.problem or "").rpartition("; ")
+    where = item_id(item.set, item.key)
+    if item.line:
+        return Problem(what, expected, where, _table_shown(job, item), item.line)
+    return Problem(what, expected, where, _shown(job, os.path.dirname(item.images[0])))
+
+
+def file_problem(job: Job, task: Task, path: str, what: str, expected: str = "") -> Problem:
+    """A problem of one of a task's files, at the line of the table that its item is from, else at the file."""
+    shown = _shown(job, path)
+    if task.item.line:
+        return Problem(f"{shown} {what}", expected, task.id, _table_shown(job, task.item), task.item.line)
+    return Problem(what, expected, task.id, shown)
+
+
+def _table_shown(job: Job, item: Item) -> str:
+    own = next(each for each in job.manifest.image_sets if each.name == item.set)
+    return _shown(job, own.table if isinstance(own.table, str) else own.table.path if own.table else "")
 
 
 def _shown(job: Job, path: str) -> str:
@@ -196,5 +233,5 @@ def _limited(item: Item) -> Item:
     """The item, unusable if it has too many images."""
     if len(item.images) <= MOST_IMAGES:
         return item
-    problem = f"{len(item.images)} images, where a request takes at most {MOST_IMAGES}"
+    problem = f"the item has {len(item.images)} images; expected at most {MOST_IMAGES}"
     return Item(item.set, item.key, item.images[:MOST_IMAGES], item.row, item.line, item.problem or problem)

@@ -23,10 +23,15 @@ _WHERE = "output.path"
 _LONGEST_SEGMENT = 255
 _LONGEST_PATH = 1000
 """Bytes below the output folder; macOS takes 1,024 for a whole path."""
+_LONGEST_KEY = 500
+_SHOWN = 80
+"""Characters of a name that a message repeats."""
 _ADDED = len("~01234567.webp")
 _EXTENSION = re.compile(r"\.(png|jpe?g|webp|gif|avif|bmp|tiff?|heic)$", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FIELD = re.compile(r"\{\{-?\s*(set|prompt|variant|key|index)\s*-?\}\}")
+_RENDERED = re.compile(r"(\s*\{[{%#]-|\{[{%#]).*?(-[}%#]\}\s*|[}%#]\})", re.DOTALL)
+"""What of a template is not literal text."""
 _SAFE_SEGMENTS = frozenset({"<set>", "<prompt>", "<prompt><variant>", "<key>", "<key>-<index>", "<index>"})
 
 
@@ -52,6 +57,12 @@ def naming_for(template: Template) -> Naming:
     return Naming(template, template.source == DEFAULT_PATH)
 
 
+def check_literal(source: str) -> None:
+    """Raises FaultError for a template whose literal text alone makes a path that cannot be."""
+    if wrong := _wrong_path(_RENDERED.sub("x", source)):
+        raise FaultError(f"{_shown(source)} {wrong.what}", wrong.expected, _WHERE, general=True)
+
+
 def composed(text: str) -> str:
     """The text in NFC."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
@@ -66,31 +77,17 @@ def name_digest(text: str) -> bytes:
 def check_path(path: str) -> str:
     """The path in NFC. Raises FaultError where it cannot be the name of an output."""
     path = composed(path)
-    segments = path.split("/")
-    fault = next(filter(None, map(_segment_fault, segments)), "")
-    expected = "expected a path in the output folder"
-    if extension := _EXTENSION.search(segments[-1]):
-        fault, expected = f"ends with {extension[0]!r}", "expected no extension: it follows the image's format"
-    elif len(segments[-1].encode("utf-8", "replace")) + _ADDED > _LONGEST_SEGMENT:
-        fault, expected = "ends with too long a name", f"expected at most {_LONGEST_SEGMENT - _ADDED} bytes"
-    elif len(path.encode("utf-8", "replace")) > _LONGEST_PATH:
-        fault, expected = "is too long", f"expected at most {_LONGEST_PATH} bytes"
-    if fault:
-        raise FaultError(f"the output path {path[:120]!r} {fault}", expected, _WHERE)
+    if wrong := _wrong_path(path):
+        raise FaultError(f"the output path {_shown(path)} {wrong.what}", wrong.expected, _WHERE)
     return path
 
 
-def key_fault(key: str) -> str:
-    """Why a key cannot be one, empty if it can; a key may hold `/`, and the rest is judged as part of a path."""
+def check_key(key: str, where: str) -> None:
+    """Raises FaultError where a key cannot be one; it may hold `/`, and the rest is judged as part of a path."""
     if not key:
-        return "the key is empty"
-    if key != key.strip():
-        return f"the key {key[:80]!r} begins or ends with a space"
-    if _CONTROL.search(key):
-        return f"the key {key[:80]!r} holds a control character"
-    if any(segment in ("", ".", "..") for segment in key.split("/")):
-        return f"the key {key[:80]!r} is no relative path"
-    return f"the key {key[:80]!r} is longer than 500 bytes" if len(key.encode()) > 500 else ""
+        raise FaultError("the key is empty", "expected a name for the item", where)
+    if wrong := _wrong_key(key):
+        raise FaultError(f"the key {_shown(key)} {wrong.what}", wrong.expected, where)
 
 
 def statically_unique(source: str, needed: Iterable[str], names: Iterable[Sequence[str]]) -> bool:
@@ -110,13 +107,52 @@ def statically_unique(source: str, needed: Iterable[str], names: Iterable[Sequen
     return plain and once and distinct and parted and set(needed) <= set(present)
 
 
-def _segment_fault(segment: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    what: str
+    expected: str
+
+
+def _shown(text: str) -> str:
+    """A name in quotes as a message shows it."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"
+
+
+def _wrong_path(path: str) -> _Wrong | None:
+    segments = path.split("/")
+    if path.startswith("/"):
+        return _Wrong("begins with '/'", "expected a path in the output folder")
+    if extension := _EXTENSION.search(segments[-1]):
+        return _Wrong(f"ends with {extension[0]!r}", "expected no extension: it follows the image's format")
+    if len(segments[-1].encode("utf-8", "replace")) + _ADDED > _LONGEST_SEGMENT:
+        return _Wrong("ends with too long a name", f"expected at most {_LONGEST_SEGMENT - _ADDED} bytes")
+    if len(path.encode("utf-8", "replace")) > _LONGEST_PATH:
+        return _Wrong("is too long", f"expected at most {_LONGEST_PATH} bytes")
+    return next(filter(None, map(_wrong_segment, segments)), None)
+
+
+def _wrong_key(key: str) -> _Wrong | None:
+    if key != key.strip():
+        return _Wrong("begins or ends with a space", "expected {{ … | trim }}")
+    if _CONTROL.search(key):
+        return _Wrong("holds a control character", "expected a name for the item")
+    if any(segment in ("", ".", "..") for segment in key.split("/")):
+        return _Wrong("is no relative path", "expected names with single '/' between them, and no '..'")
+    if len(key.encode()) > _LONGEST_KEY:
+        return _Wrong(f"is longer than {_LONGEST_KEY} bytes", "expected a shorter name")
+    return None
+
+
+def _wrong_segment(segment: str) -> _Wrong | None:
     if segment in ("", ".", ".."):
-        return "has an empty segment" if not segment else f"has a segment {segment!r}"
+        what = "has an empty segment" if not segment else f"has a segment {segment!r}"
+        return _Wrong(what, "expected a path in the output folder")
     if _CONTROL.search(segment):
-        return "holds a control character"
+        return _Wrong("holds a control character", "expected a path that can be typed")
     if segment != segment.strip():
-        return "has a segment that begins or ends with a space"
+        return _Wrong("has a segment that begins or ends with a space", "expected {{ … | trim }}")
     if segment[0] in ".-":
-        return f"has a segment that begins with {segment[0]!r}"
-    return f"has a name of over {_LONGEST_SEGMENT} bytes" if len(segment.encode()) > _LONGEST_SEGMENT else ""
+        return _Wrong(f"has a segment that begins with {segment[0]!r}", "expected another first character")
+    if len(segment.encode()) > _LONGEST_SEGMENT:
+        return _Wrong(f"has a name of over {_LONGEST_SEGMENT} bytes", "expected shorter ones")
+    return None

@@ -2,64 +2,54 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os.path
 from typing import Final
 
 from pipeline.decode import Picture, Refusal, decode
-from pipeline.tasks.inputs import InputFile, Unusable, inspect, refusal
+from pipeline.mime import Format
+from pipeline.tasks.inputs import Unusable, read_image
 
 MASK_SAFE_BYTES: Final = 4_000_000
 """Largest mask that every endpoint takes; some take more, so a larger one is worth a warning and no refusal."""
 
+_NAMED: Final[dict[str, Format]] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
-def full_check(path: str) -> Unusable | None:
-    """Decode an image to its last row; what is wrong with it, None where it is good.
+
+def picture_of(path: str) -> Picture | Unusable:
+    """Decode an image to its last row.
 
     Raises:
         OSError, MemoryError: this process is out of descriptors or memory, which says nothing about the file.
     """
-    picture = _picture(path)
-    return picture if isinstance(picture, Unusable) else None
+    data = read_image(path)
+    if isinstance(data, Unusable):
+        return data
+    picture = decode(data)
+    if isinstance(picture, Refusal):
+        # What follows in brackets are the decoder's own words, which help nobody to mend a photo.
+        return Unusable("undecodable", path, picture.reason.partition(" (")[0], picture.expected)
+    return picture
 
 
-def mask_check(mask: str, image: str) -> Unusable | None:
-    """Whether a mask fits the first image that it is sent with: a PNG of the same pixels, with transparency.
-
-    Raises:
-        OSError, MemoryError: as `full_check`.
-    """
-    found, first = _picture(mask), _picture(image)
-    if isinstance(found, Unusable):
-        return found
-    if isinstance(first, Unusable):
-        return first
+def mask_fault(mask: str, found: Picture, first: Picture) -> Unusable | None:
+    """Whether a mask fits the first image that it is sent with: a PNG of the same pixels, with transparency."""
     if found.format != "png":
-        return Unusable("unsupported_format", f"the mask {mask} is a {found.format}; expected a png")
+        return Unusable("unsupported_format", mask, f"is a mask in {found.format}", "expected a png")
     if (found.width, found.height) != (first.width, first.height):
-        sizes = f"{found.width}x{found.height} pixels, and {image} has {first.width}x{first.height}"
-        return Unusable("mask_dimensions", f"the mask {mask} has {sizes}; expected the same")
+        what = f"is a mask of {found.width}x{found.height} pixels, and its image has {first.width}x{first.height}"
+        return Unusable("mask_dimensions", mask, what, "expected the same")
     if not found.alpha:
-        return Unusable(
-            "mask_alpha", f"the mask {mask} has no transparency; expected alpha 0 where the edit may happen"
-        )
+        what = "is a mask without transparency"
+        return Unusable("mask_alpha", mask, what, "expected alpha 0 where the edit may happen")
     return None
 
 
-def mask_warning(mask: str, size: int) -> str | None:
+def name_warning(path: str, found: Picture) -> str | None:
+    """A warning where a file's extension names another format than its bytes, which decide how it is sent."""
+    named = _NAMED.get(os.path.splitext(path)[1].lower(), found.format)
+    return None if named == found.format else f"is a {found.format} by its first bytes, and is sent as one"
+
+
+def mask_warning(size: int) -> str | None:
     """A warning where a mask of `size` bytes is larger than every endpoint takes."""
-    if size <= MASK_SAFE_BYTES:
-        return None
-    return f"the mask {mask} has {size} bytes; some endpoints take at most {MASK_SAFE_BYTES}"
-
-
-def _picture(path: str) -> Picture | Unusable:
-    found = inspect(path)
-    if not isinstance(found, InputFile):
-        return found
-    try:
-        picture = decode(Path(path).read_bytes())
-    except OSError as error:
-        return refusal(path, error)
-    if isinstance(picture, Refusal):
-        return Unusable("undecodable", f"{path} {picture.reason}")
-    return picture
+    return None if size <= MASK_SAFE_BYTES else f"is a mask of {size:,} bytes; some endpoints take {MASK_SAFE_BYTES:,}"

@@ -12,10 +12,11 @@ LONGEST_LINE = 16_000_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row's cells by column, and the physical line on which it begins."""
+    """A row's cells by column, and the physical line on which it begins; `doubt` says why it may be two rows in one."""
 
     line: int
     cells: Mapping[str, Any]
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ def checked_lines(lines: Iterable[str]) -> Iterator[str]:
     try:
         for text in lines:
             if len(text) >= LONGEST_LINE:
-                raise DamageError(Flaw(line, f"the line is longer than {LONGEST_LINE:,} characters"))
+                what = f"the line is longer than {LONGEST_LINE:,} characters"
+                raise DamageError(Flaw(line, what, "expected a table of shorter lines"))
             if "\0" in text:
                 raise DamageError(
                     Flaw(line, "the line holds a NUL", "expected text; of a UTF-16 file, say `encoding: utf-16`")

@@ -15,6 +15,9 @@ from pipeline.tasks.faults import FaultError
 from pipeline.tasks.jsonl import jsonl_rows
 from pipeline.tasks.rows import LONGEST_LINE, Flaw, Row
 
+_NOTATIONS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "unicode_escape"})
+"""Codecs that Python counts among the text encodings, and that no table is written in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -52,13 +55,15 @@ def read_table(path: str, delimiter: str | None = None, encoding: str | None = N
             lines = iter(partial(file.readline, LONGEST_LINE), "")
             yield from jsonl_rows(lines) if jsonl else csv_rows(lines, delimiter)
     except OSError as error:
-        raise FaultError(f"cannot read the table {path}: {error.strerror}") from error
+        raise FaultError(f"cannot read the table {path}: {error.strerror}", "expected a readable file") from error
 
 
 def _opened(path: str, encoding: str | None, newline: str) -> TextIO:
     """Bytes that are not text come through as surrogates, so that they can be found line by line."""
     try:
         codec = codecs.lookup(encoding or "utf-8").name
+        if codec in _NOTATIONS:
+            raise LookupError(codec)
         return open(
             path, encoding="utf-8-sig" if codec == "utf-8" else codec, errors="surrogateescape", newline=newline
         )

@@ -3,15 +3,16 @@
 1. What is undefined is an error, and so is null; a name that no place knows is found when the template is compiled.
 2. A template reads its own fields and nothing else: no attribute that leads out of them, no import, no macro.
 3. The same fields always give the same text: nothing random, no clock.
-4. Rendering is bounded: loops do not nest, repetitions, powers, formats and calls are capped, and the text ends at
-   LONGEST characters.
+4. Rendering is bounded: loops do not nest, what is made is capped, and the text ends at LONGEST characters.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +22,12 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from pipeline.tasks import bounds
+from pipeline.tasks.bounds import LONGEST
 from pipeline.tasks.faults import FaultError, did_you_mean
 
 OF_ITEM = frozenset({"key", "row", "file", "seed"})
 """Fields that differ from item to item."""
-LONGEST = 200_000
-"""Most characters of a rendered text; a prompt may have 32,000."""
-_LARGEST = 10_000
-"""Largest whole number in a call, and most digits of a power."""
 _ELSEWHERE = {
     "row": "a row is known only where every image set is a table",
     "index": "an output's number is known only in output.path",
@@ -71,6 +70,7 @@ class Template:
     def render(self, values: Mapping[str, Any]) -> str:
         """Raises FaultError, `general` without a field of items, for what is undefined, unsafe, too long or wrong."""
         kept, size = [], 0
+        bounds.begin()
         try:
             for piece in self._pieces(values):
                 kept.append(piece)
@@ -96,7 +96,7 @@ class Value:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset({"*", "**", "%"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Named values and mappings give their values only: a column called `items` is a column."""
@@ -109,14 +109,17 @@ class _Environment(ImmutableSandboxedEnvironment):
         return isinstance(obj, str | list | tuple | LoopContext) and super().is_safe_attribute(obj, attr, value)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 # Jinja's own form
-        if any(isinstance(value, int) and abs(value) > _LARGEST for value in (*args, *kwargs.values())):
-            raise SecurityError(f"a number over {_LARGEST:,} in a call")
-        return super().call(__context, __obj, *args, **kwargs)
+        if not __self.is_safe_callable(__obj):
+            raise SecurityError(f"{__obj!r} is not safely callable")
+        called = bounds.check_call(__obj, (*args, *kwargs.values()))
+        return super().call(__context, called, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if _size(operator, left, right) > _LARGEST:
-            raise SecurityError(f"the result of `{operator}` would be too large")
-        return super().call_binop(context, operator, left, right)
+        bounds.check_operator(operator, left, right)
+        return bounds.spent(super().call_binop(context, operator, left, right))
+
+    def _generate(self, source: nodes.Template, *words: Any, **named: Any) -> str:
+        return super()._generate(bounds.Bounding().visit(source), *words, **named)
 
     def _found(self, obj: Any, name: Any, elsewhere: Callable[[Any, Any], Any]) -> Any:
         if isinstance(obj, str) and name in ("format", "format_map"):
@@ -128,32 +131,16 @@ class _Environment(ImmutableSandboxedEnvironment):
         if found is not None:
             return found
         if name in values:
-            return self.undefined(f"the {noun} {name!r} is null here")
+            return self.undefined(f"the {noun} {name!r} is null here; expected a value")
         return self.undefined(f"there is no {noun} {name!r}; {did_you_mean(str(name), map(str, values))}")
 
 
-def _size(operator: str, left: Any, right: Any) -> int:
-    """How many characters or digits an operator may make, roughly and rather too many."""
-    if operator == "%":
-        return max(map(int, re.findall(r"\d+", left.replace("*", "99999"))), default=0) if isinstance(left, str) else 0
-    if operator == "*":
-        for text, times in ((left, right), (right, left)):
-            if isinstance(text, str | list | tuple) and isinstance(times, int):
-                return len(text) * times
-    if not (isinstance(left, int) and isinstance(right, int)):
-        return 0
-    return left.bit_length() * (abs(right) if operator == "**" else 1)
-
-
-def _format(text: str, *values: Any) -> str:
-    if _size("%", text, values) > _LARGEST:
-        raise SecurityError("the result of `format` would be too large")
-    return text % values
-
-
 def _environment() -> _Environment:
-    environment = _Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters = {name: environment.filters[name] for name in _FILTERS} | {"format": _format}
+    # Not optimized: expressions without fields would be worked out when they are compiled, where nothing is counted.
+    environment = _Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, optimized=False, finalize=bounds.plain
+    )
+    environment.filters = bounds.bounded({name: environment.filters[name] for name in _FILTERS})
     environment.globals = {"range": environment.globals["range"]}
     return environment
 
@@ -163,17 +150,28 @@ _JINJA = _environment()
 
 def compile_template(source: str, where: str, known: frozenset[str]) -> Template:
     """Raises FaultError for wrong syntax, a field that is not `known` at this place, and a statement not allowed."""
-    try:
+    with _compiling(source, where):
         tree = _JINJA.parse(source)
         uses = _checked(tree, where, known)
         return Template(source, where, uses, _JINJA.from_string(tree).generate)
+
+
+@contextmanager
+def _compiling(source: str, where: str) -> Iterator[None]:
+    """Turns what Jinja2 and Python say of a template into a FaultError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of `(1)[::2]`, which fails when it is rendered
+            yield
     except jinja2.TemplateSyntaxError as error:
         line = f" in line {error.lineno}" if "\n" in source.strip() else ""
-        raise FaultError(
-            f"the template is wrong{line}: {error.message}", "expected Jinja2, such as {{ key }}", where
-        ) from error
+        what = f"the template is wrong{line}: {(error.message or '').rstrip('.')}"
+        raise FaultError(what, "expected Jinja2, such as {{ key }}", where) from error
     except RecursionError as error:
         raise FaultError("the template is nested too deeply", "expected a simpler one", where) from error
+    except (SyntaxError, *_FAILURES) as error:
+        what, expected = _words(error)
+        raise FaultError(f"the template is wrong: {what}", expected, where) from error
 
 
 def compile_value(value: Any, where: str, known: frozenset[str]) -> Value:
@@ -201,12 +199,14 @@ def _compile_text(source: str, where: str, known: frozenset[str]) -> Value:
     body = _JINJA.parse(source).body
     if not (expression and len(body) == 1 and isinstance(body[0], nodes.Output) and len(body[0].nodes) == 1):
         return Value(template.uses, template.render)
-    evaluate = _JINJA.compile_expression(expression[1], undefined_to_none=False)
+    with _compiling(source, where):
+        evaluate = _JINJA.compile_expression(expression[1], undefined_to_none=False)
 
     def render(values: Mapping[str, Any]) -> Any:
+        bounds.begin()
         try:
             found = evaluate(**values)
-            str(found)  # an undefined value says so only when it is used
+            bounds.plain(found)
         except _FAILURES as error:
             what, expected = _words(error)
             raise template.fault(what, expected) from error
@@ -219,7 +219,8 @@ def _compile_text(source: str, where: str, known: frozenset[str]) -> Value:
 def _checked(tree: nodes.Template, where: str, known: frozenset[str]) -> frozenset[str]:
     """The fields that a template reads."""
     for statement in tree.find_all(_STATEMENTS):
-        raise FaultError(f"the template has {type(statement).__name__}", "expected only if, for and set", where)
+        word = type(statement).__name__.lower()
+        raise FaultError(f"the template has the statement {word}", "expected only if, for and set", where)
     if any(outer.recursive or list(outer.find_all(nodes.For)) for outer in tree.find_all(nodes.For)):
         raise FaultError("the template has a loop within a loop", "expected loops side by side", where)
     uses = frozenset(meta.find_undeclared_variables(tree)) - _JINJA.globals.keys()

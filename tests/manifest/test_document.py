@@ -128,12 +128,13 @@ BAD = [
     ("a: {<<: {b: 1}}\n", "f:1:5: a: merge keys (<<) are not allowed; {key}"),
     ("'': 1\n", "f:1:1: a key is empty; {key}"),
     ('"a\\0": 1\n', "f:1:1: a key holds a control character; {key}"),
-    ("a: !!python/name:os.system x\n", "f:1:4: the tag !!python/name:os.system is not allowed; {tag}"),
+    ("a: !!python/name:os.system x\n", "f:1:4: a: the tag !!python/name:os.system is not allowed; {tag}"),
     ("a: !mine {b: 1}\n", "f:1:4: the tag !mine is not allowed; {tag}"),
+    ("!x a: 1\n", "f:1:1: a key has a tag (!); {key}"),
     ("a: &x [*x]\n", "f:1:4: a[0]: an alias refers to what it stands in; expected the text in quotes"),
-    ("a: " + "[" * 5000, "f:1:53: nested deeper than 50 levels"),
-    ("a:\n" + "- " * 60 + "b\n", "f:2:99: nested deeper than 50 levels"),
-    ("a: x\x00y\n", "f:1:5: control character U+0000; expected plain text"),
+    ("a: " + "[" * 5000, "f:1:53: nested deeper than 50 levels; {plain}"),
+    ("a:\n" + "- " * 60 + "b\n", "f:2:99: nested deeper than 50 levels; {plain}"),
+    ("a: x\x00y\n", "f:1:5: control character U+0000; expected plain text, saved as UTF-8"),
     ("a: b\nc: \x1b[1m\n", "f:2:4: control character U+001B; expected plain text"),
     ('a: "\\a"\n', "f:1:4: a: holds U+0007, which is no text; {escapes}"),
 ]
@@ -141,6 +142,7 @@ WORDS = {
     "quotes": "expected quotes around the whole value",
     "key": "expected `key: value`, with quotes around text with {{ }} or [ ]",
     "tag": "expected plain YAML, text in quotes",
+    "plain": "expected plain lists and mappings",
     "escapes": "expected no escapes such as \\x00, or \\ud83d for half a character",
 }
 
@@ -166,8 +168,8 @@ def test_bad_escapes_are_problems_in_both_scanners(text: str) -> None:
 @pytest.mark.parametrize(
     ("data", "line"),
     [
-        (b"a: 1\nb: \xe9\n", "f:2:4: byte 8 (0xe9) is not UTF-8; expected UTF-8; save the file as UTF-8"),
-        ("a: é".encode("utf-16"), "f:1:1: the file is UTF-16; expected UTF-8; save it as UTF-8"),
+        (b"a: 1\nb: \xe9\n", "f:2:4: byte 8 (0xe9) is not UTF-8; save the file as UTF-8"),
+        ("a: é".encode("utf-16"), "f:1:1: the file is UTF-16 or UTF-32; save it as UTF-8"),
         (b"a" * 10_000_001, "f: the manifest is longer than 10 MB; long lists belong in a table"),
     ],
     ids=["latin-1", "utf-16", "long"],
@@ -190,7 +192,7 @@ def test_aliases_cannot_nest_deeper_than_text() -> None:
     """A chain of anchors is as deep as it expands to."""
     chain = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 60))
     (line,) = lines(chain)
-    assert line.endswith("nested deeper than 50 levels, aliases expanded")
+    assert line.endswith("nested deeper than 50 levels, aliases expanded; expected plain lists and mappings")
 
 
 def test_delimiter_may_be_a_control_character() -> None:

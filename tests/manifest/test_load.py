@@ -177,7 +177,7 @@ def test_fifo_as_text_file_does_not_block(faults: Faults, tmp_path: Path) -> Non
     ("name", "line"),
     [
         ("none.yaml", "{path}: cannot be read: No such file or directory; expected a readable file"),
-        ("", "{path}: is not a regular file; expected a file"),
+        ("", "{path}: is a folder; expected a file"),
     ],
 )
 def test_manifest_that_is_no_file_gives_one_clear_line(tmp_path: Path, name: str, line: str) -> None:

@@ -80,7 +80,7 @@ def test_a_file_younger_than_two_seconds_is_not_remembered(
     state = photo.stat()
     remember(tmp_path, photo, max(state.st_mtime_ns, state.st_ctime_ns) + age)
     with sqlite3.connect(tmp_path / "inputs.cache") as db:
-        (count,) = db.execute("SELECT count(*) FROM input1").fetchone()
+        (count,) = db.execute("SELECT count(*) FROM input2").fetchone()
     db.close()
     assert bool(count) is remembered
 
@@ -150,5 +150,26 @@ def test_threads_share_a_cache(tmp_path: Path, photo: Path) -> None:
         hashlib.sha256(photo.read_bytes()).hexdigest()
     }
     with sqlite3.connect(tmp_path / "inputs.cache") as db:
-        assert db.execute("SELECT count(*) FROM input1").fetchone() == (1200,)
+        assert db.execute("SELECT count(*) FROM input2").fetchone() == (1200,)
     db.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sha256 = x'" + "00" * 32 + "'",
+        "sha256 = 'text'",
+        "sha256 = 7",
+        "mime = 'image/jpeg'",
+        "mime = x'00'",
+        "checksum = 0",
+        "checksum = 'text'",
+    ],
+)
+def test_a_row_that_was_damaged_in_the_file_is_not_believed(tmp_path: Path, photo: Path, change: str) -> None:
+    """SQLite keeps no checksums: one flipped bit of a digest would be sent under a wrong fingerprint, for ever."""
+    first = remember(tmp_path, photo)
+    with sqlite3.connect(tmp_path / "inputs.cache") as db:
+        assert db.execute(f"UPDATE input2 SET {change}").rowcount == 1
+    db.close()
+    assert remember(tmp_path, photo) == first

@@ -67,9 +67,14 @@ TABLE: dict[str, Any] = {"name": "bags", "table": "bags.csv", "key": "{{ row.sku
         ({"output": {"folder": "in/a.jpg/out"}}, "in/a.jpg is not a folder"),
         ({"output": {"folder": "in"}}, "in/a.jpg lies in the output folder"),
         ({"output": {"folder": "."}}, "in/a.jpg lies in the output folder"),
-        ({"output": {"folder": "o", "path": "{{ key }}.png"}}, "output.path: the output path 'a.png' ends with '.png'"),
-        ({"output": {"folder": "o", "path": "../{{ key }}"}}, "output.path: the output path '../a' has a segment '..'"),
-        ({"output": {"folder": "o", "path": "/{{ key }}"}}, "has an empty segment"),
+        ({"output": {"folder": "o", "path": "{{ key }}.png"}}, "output.path: '{{ key }}.png' ends with '.png'"),
+        ({"output": {"folder": "o", "path": "../{{ key }}"}}, "output.path: '../{{ key }}' has a segment '..'"),
+        ({"output": {"folder": "o", "path": "/{{ key }}"}}, "job.yaml:1:1: output.path: '/{{ key }}' begins with '/'"),
+        ({"output": {"folder": "o", "path": "a//{{ key }}"}}, "has an empty segment"),
+        (
+            {"output": {"folder": "o", "path": "{{ key }}{{ '/../x' }}"}},
+            "in/a.jpg: output.path: the output path 'a/../x' has a segment '..'",
+        ),
         ({"output": {"folder": "o", "path": "{{ nope }}"}}, "output.path: {{ nope }} is no field"),
         (
             {"request": {"model": "m", "n": 2}, "output": {"folder": "o", "path": "{{ key }}"}},
@@ -233,6 +238,15 @@ def test_an_input_that_a_link_leads_into_the_output_folder_is_found(
     assert "lies in the output folder" in found
 
 
+@pytest.mark.parametrize("path", ["{{ key -}} ", " {{- key }}", "{{ key }}{# .png #}", "a{{ '/' }}{{ key }}"])
+def test_what_a_template_leaves_out_is_no_part_of_its_names(
+    files: Make, prepared: Callable[..., Any], path: str
+) -> None:
+    """White space that Jinja strips, comments and expressions are not judged as literal text."""
+    files("in/a.jpg")
+    assert prepared(output={"folder": "out", "path": path}).total == 1
+
+
 def test_a_flood_of_different_problems_is_cut_and_counted() -> None:
     """Ten of a place are listed, the others counted; equal ones count as one."""
     findings = Findings()
@@ -243,6 +257,15 @@ def test_a_flood_of_different_problems_is_cut_and_counted() -> None:
     lines = [str(problem) for problem in findings.problems()]
     assert lines[9:] == [
         "here: wrong 9",
+        "here: and 5 more problems of this place, from here on",
         "there: same (and 2 more like it)",
-        "here: 5 further problems of this place, from here on",
     ]
+
+
+def test_problems_stand_in_the_order_of_their_lines() -> None:
+    """The manifest's come first, then each file's by line, whatever was looked at first."""
+    findings = Findings("job.yaml")
+    for file, line in (("b.csv", 7), ("job.yaml", 9), ("a.csv", 1), ("b.csv", 3), ("job.yaml", 2)):
+        findings.add(Problem(f"wrong {file} {line}", file=file, line=line))
+    found = [(problem.file, problem.line) for problem in findings.problems()]
+    assert found == [("job.yaml", 2), ("job.yaml", 9), ("b.csv", 3), ("b.csv", 7), ("a.csv", 1)]

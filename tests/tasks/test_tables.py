@@ -80,6 +80,25 @@ def test_a_wrong_number_of_cells_does_not_end_the_reading() -> None:
     assert [flaw.line for flaw in flaws_of("a,b\n1\n2,3\n4,5,6\n")] == [2, 4]
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('sku,file,note\n1,a,"12 inch\n2,b,30"\n3,c,x\n', 3),
+        ('sku,file,note\n1,a,"12 inch\n2,b,x\n3,c,30"\n', 3),
+        ('sku,text\n1,"white\nbackground"\n', 0),
+        ('text,sku\n"white\nbackground",1\n', 0),
+        ('sku,text,n\n1,"white,\nplain",2\n', 0),
+        ('text\n"white\nbackground"\n', 0),
+        ("sku,text\n1,a\n2,b\n", 0),
+    ],
+)
+def test_rows_that_a_quote_may_have_merged_are_doubted(text: str, line: int) -> None:
+    """A cell that holds what would be a row of its own is read as it stands, and worth a warning."""
+    doubts = [row.doubt for row in csv_rows(lines(text)) if isinstance(row, Row) and row.doubt]
+    assert doubts == ([doubts[0]] if line else [])
+    assert not line or f"and line {line} looks like a row" in doubts[0]
+
+
 def test_a_cell_of_the_longest_length_is_read() -> None:
     """131,072 characters are allowed."""
     assert len(rows_of("sku,text\n1," + "x" * 131_072 + "\n")[0][1]["text"]) == 131_072
@@ -108,7 +127,7 @@ def test_the_delimiter_is_the_one_that_header_and_rows_agree_on(sample: list[str
         ('{"a": NaN}\n', 1, "NaN is no JSON number"),
         ('{"a": 1e999}\n', 1, "too large"),
         ('{"a": 1}\n{"a": \n', 2, "the line is not JSON"),
-        ("[1]\n", 1, "the line holds a list"),
+        ("[1]\n", 1, "the line holds an array"),
         ('{"a": 1, "a": 2}\n', 1, "'a' stands in it twice"),
         ('{"a": 1}\n{"a": "\\ud83d"}\n', 2, "half a surrogate pair"),
         ('{"a": "\udcff"}\n', 1, "not text in the table's encoding"),
