@@ -12,8 +12,12 @@ Each module maps the exceptions of the libraries that it uses to these, `from ex
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+MOST_LISTED: Final = 100
+"""Problems that are printed at once; nobody mends more before the next look."""
 
 
 class RetouchError(Exception):
@@ -40,14 +44,22 @@ class Problem:
         if self.file and self.line:
             place += f":{self.line}" + (f":{self.column}" if self.column else "")
         head = "".join(f"{part}: " for part in (place, self.where) if part)
-        return _one_line(f"{head}{self.what}" + (f"; {self.expected}" if self.expected else ""))
+        return one_line(f"{head}{self.what}" + (f"; {self.expected}" if self.expected else ""))
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """The text with line breaks and what else cannot be seen written as escapes: names may hold anything."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def listed(problems: Sequence[Problem], unlisted: int = 0) -> Iterator[str]:
+    """The problems as lines for a person, of many the first; `unlisted` is how many more there are already."""
+    lines = list(dict.fromkeys(map(str, problems)))
+    yield from lines[:MOST_LISTED]
+    if rest := len(lines[MOST_LISTED:]) + unlisted:
+        yield f"and {rest:,} more problem{'s' * (rest > 1)}"
 
 
 class JobError(RetouchError):
@@ -55,7 +67,7 @@ class JobError(RetouchError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        super().__init__("\n".join(listed(self.problems)))
 
 
 class LockedError(RetouchError):

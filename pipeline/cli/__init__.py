@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-VERBS = ("init", "validate", "plan", "run", "status", "usage", "schema", "sandbox")
+VERBS = ("init", "validate", "plan", "run", "status", "usage", "verify", "schema", "sandbox")
 
 
 class Verbs(click.Group):
@@ -58,16 +58,33 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; every error leaves as one of the documented exit codes."""
+    import os
+
     from pipeline.cli.errors import report
     from pipeline.cli.terminal import fill_closed
 
     fill_closed()
+    # Python would write the secrets of each TLS session there, and an upload on the wire could be read with them.
+    os.environ.pop("SSLKEYLOGFILE", None)
     arguments = sys.argv[1:]
     try:
         code: Any = cli.main(arguments, prog_name="retouch", standalone_mode=False)
     except BaseException as error:  # the one switch from errors to exit codes
         code = report(error, as_json="--json" in arguments)
-    leave(code if isinstance(code, int) else 0)
+    leave(told(code if isinstance(code, int) else 0))
+
+
+def told(code: int) -> int:
+    """The exit code of a command that ended with `code`; data that stdout could not take is a fault of its own."""
+    from pipeline.cli.terminal import complain, data_lost
+
+    error = data_lost()
+    if error is None:
+        return code
+    from pipeline.run.exits import RANK, Exit
+
+    complain(f"stdout cannot be written: {error.strerror}; what was printed there is not whole")
+    return min(Exit(code), Exit.STORAGE, key=RANK.index)
 
 
 def leave(code: int) -> None:

@@ -7,7 +7,7 @@ import traceback
 
 import click
 
-from pipeline.cli.terminal import complain, print_json, say
+from pipeline.cli.terminal import complain, print_json, redacted, say
 from pipeline.errors import JobError, LockedError, RebuyError, RetouchError, StorageError
 from pipeline.run.exits import Exit
 
@@ -56,7 +56,7 @@ def report(error: BaseException, *, as_json: bool) -> int:
         say(error.format_message())
         return Exit.USAGE
     code = exit_of(error)
-    text = words(error)
+    text = redacted(words(error))
     for line in text.splitlines():
         complain(line)
     if as_json:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import job_argument, json_option, sandbox_option, selection, selection_options
+from pipeline.cli.options import Whole, job_argument, json_option, sandbox_option, selection, selection_options
+from pipeline.errors import one_line
 
 if TYPE_CHECKING:
     from pipeline.run.plan import Plan
@@ -26,7 +27,7 @@ MEANINGS = {
 @click.command("plan")
 @job_argument
 @selection_options
-@click.option("--limit", type=int, metavar="N", help="Only the first N items that have something to send.")
+@click.option("--limit", type=Whole(), metavar="N", help="Only the first N items that have something to send.")
 @sandbox_option
 @json_option
 def command(
@@ -69,7 +70,7 @@ def described(plan: Plan) -> str:
         lines.append(f"stale: {plan.stale} outputs that no task names")
     for request in plan.first:
         fields = ", ".join(f"{name}={_short(value)}" for name, value in request.fields.items())
-        lines += [f"  {request.task}", f"    {' + '.join(request.files)}", f"    {fields}"]
+        lines += [f"  {request.task}", f"    {one_line(' + '.join(request.files))}", f"    {fields}"]
     return "\n".join(lines)
 
 

@@ -7,12 +7,12 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from pipeline.cli.terminal import is_terminal, printable, say
-from pipeline.run.progress import Snapshot, View, duration, plain_line, state_words
+from pipeline.cli.terminal import is_terminal, printable, redacted, say
+from pipeline.run.progress import Moment, View, duration, plain_line
 
 
 class Bar:
-    """A tqdm bar on stderr with the run's numbers beside it."""
+    """A tqdm bar on stderr with numbers beside it."""
 
     interval = 0.2
 
@@ -22,24 +22,24 @@ class Bar:
         self._tqdm = tqdm
         self._bar: tqdm[Any] | None = None
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, moment: Moment) -> None:
         with suppress(OSError, ValueError):  # the terminal is gone; the run goes on
-            self._update(snapshot)
+            self._update(moment)
 
-    def _update(self, snapshot: Snapshot) -> None:
+    def _update(self, moment: Moment) -> None:
         bar = self._bar
         if bar is None:
             form = "{n_fmt}/{total_fmt} {percentage:3.0f}%|{bar}| {desc}"
             bar = self._bar = self._tqdm(
-                total=snapshot.total, file=sys.stderr, bar_format=form, dynamic_ncols=True, leave=False
+                total=moment.total, file=sys.stderr, bar_format=form, dynamic_ncols=True, leave=False
             )
-        bar.total = snapshot.total
-        bar.n = snapshot.finished
-        bar.set_description_str(f"{state_words(snapshot)}, ETA {duration(snapshot.seconds_left)}")
+        bar.total = moment.total
+        bar.n = moment.finished
+        bar.set_description_str(f"{moment.words}, ETA {duration(moment.seconds_left)}")
 
     def note(self, text: str) -> None:
         with suppress(OSError, ValueError):
-            self._tqdm.write(printable(text), file=sys.stderr)
+            self._tqdm.write(printable(redacted(text)), file=sys.stderr)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -57,13 +57,13 @@ class Lines:
     def __init__(self) -> None:
         self._last: float | None = None
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, moment: Moment) -> None:
         now = time.monotonic()
         if self._last is None:
             self._last = now
         elif now - self._last >= self.every:
             self._last = now
-            say(plain_line(snapshot))
+            say(plain_line(moment))
 
     def note(self, text: str) -> None:
         say(text)
@@ -77,7 +77,7 @@ class Quiet:
 
     interval = 1.0
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, moment: Moment) -> None:
         """Nothing."""
 
     def note(self, text: str) -> None:
@@ -87,8 +87,8 @@ class Quiet:
         """Nothing was opened."""
 
 
-def view_for(*, quiet: bool) -> View:
-    """The view that fits stderr."""
+def view_for(*, quiet: bool, verbose: bool = False) -> View:
+    """The view that fits stderr; log records would tear a bar apart."""
     if quiet:
         return Quiet()
-    return Bar() if is_terminal(sys.stderr) else Lines()
+    return Bar() if is_terminal(sys.stderr) and not verbose else Lines()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import job_argument, json_option, selection, selection_options
+from pipeline.cli.options import Whole, job_argument, json_option, selection, selection_options
 
 if TYPE_CHECKING:
     from pipeline.run.summary import Summary
@@ -22,14 +22,17 @@ SHOWN = 5
 @click.command("run")
 @job_argument
 @selection_options
-@click.option("--limit", type=int, metavar="N", help="Only the first N items that have something to send.")
-@click.option("--concurrency", type=int, metavar="C", help="Most requests in flight, instead of limits.concurrency.")
+@click.option("--limit", type=Whole(), metavar="N", help="Only the first N items that have something to send.")
+@click.option(
+    "--concurrency", type=Whole(), metavar="C", help="Most requests in flight, instead of limits.concurrency."
+)
 @click.option("--retry", metavar="WHAT", help="Try again what 'failed', is 'held', or 'failed,held'.")
 @click.option("--redo", metavar="GLOB", help="Buy new results of finished tasks whose id matches.")
 @click.option("--yes", is_flag=True, help="Buy again even more finished tasks than rerun.limit allows.")
 @click.option("--strict", is_flag=True, help="Check every image first and send nothing if one cannot be used.")
 @click.option("--sandbox", is_flag=True, help="Send to an embedded endpoint, into a folder of its own: free.")
 @click.option("--faults", default="", metavar="SPEC", help="Faults of the sandbox, such as rate=0.1,reset=0.05.")
+@click.option("-v", "--verbose", is_flag=True, help="Print what is sent and answered as log records, without keys.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and the summary line only.")
 @json_option
 def command(
@@ -39,6 +42,7 @@ def command(
     sample: int | None,
     shard: str | None,
     retry: str | None,
+    verbose: bool,
     quiet: bool,
     as_json: bool,
     **options: Any,
@@ -48,19 +52,21 @@ def command(
     The first Ctrl-C (or SIGTERM) lets requests in flight finish, the second cancels them, the third exits at once.
     """
     from pipeline.cli.progress import view_for
+    from pipeline.cli.records import print_records
     from pipeline.cli.terminal import print_json, say
     from pipeline.run.api import load, run_with
     from pipeline.run.flags import Flags, parse_retry
     from pipeline.run.summary import as_json as plain
     from pipeline.run.summary import sentence
 
+    print_records(verbose=verbose)
     flags = Flags(
         **selection(only, sample, shard),
         retry=parse_retry(retry) if retry is not None else frozenset(),
         argv=tuple(sys.argv[1:]),
         **options,
     )
-    summary = run_with(load(job), flags, view=view_for(quiet=quiet), signals=True)
+    summary = run_with(load(job), flags, view=view_for(quiet=quiet, verbose=verbose), signals=True)
     for line in failure_lines(summary, job, sandbox=flags.sandbox):
         say(line)
     if not quiet and summary.ledger is not None:

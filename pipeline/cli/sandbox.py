@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from pipeline.cli.options import json_option
+from pipeline.cli.options import Whole, json_option
 
 
 @click.command("sandbox")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=Whole(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
 @click.option("--key", metavar="KEY", help="Accept only this key; default: any.")
 @click.option("--faults", default="", metavar="SPEC", help="Faults to make, such as rate=0.1,reset=0.05,seed=7.")
 @click.option("--latency", default=None, metavar="SPEC", help="2s for every answer, or 0.1 of the real time.")

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from io import TextIOWrapper
 from typing import Any, TextIO
 
-_CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1 but tab and line feed
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the reading direction
+    "\u2028\u2029\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"  # other line ends, and what is never seen
+)
 
 
 def printable(text: str) -> str:
     """The text without control characters, so that nothing from a server or a file name steers the terminal."""
-    return text.translate(_CONTROL).encode(errors="replace").decode()
+    return _STEERING.sub("", text).encode(errors="replace").decode()
+
+
+def redacted(text: str) -> str:
+    """The text without any key that this process has read; for words whose origin nobody knows."""
+    keys = sys.modules.get("pipeline.endpoint.key")  # not imported: no key was read
+    return text if keys is None else str(keys.mask_known(text))
 
 
 def coloured(stream: TextIO | None) -> bool:
@@ -45,13 +56,22 @@ def write(text: str, stream: TextIO | None, head: str = "") -> None:
         encoding = stream.encoding or "utf-8"
         stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
-    except (OSError, ValueError):
-        return
+    except (OSError, ValueError) as error:
+        if stream is sys.stdout and isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            _refused.append(error)
+
+
+_refused: list[OSError] = []
+
+
+def data_lost() -> OSError | None:
+    """Why data on stdout is not whole (a full disk, say); None where it is, or where its reader chose to go."""
+    return _refused[0] if _refused else None
 
 
 def say(text: str) -> None:
-    """A line for the user, on stderr."""
-    write(text, sys.stderr)
+    """A line for the user, on stderr, without a key."""
+    write(redacted(text), sys.stderr)
 
 
 def complain(text: str) -> None:
@@ -59,7 +79,7 @@ def complain(text: str) -> None:
     if text.startswith("hint:"):
         say(text)
         return
-    write(text, sys.stderr, "\x1b[31merror:\x1b[0m " if coloured(sys.stderr) else "error: ")
+    write(redacted(text), sys.stderr, "\x1b[31merror:\x1b[0m " if coloured(sys.stderr) else "error: ")
 
 
 def out(text: str) -> None:
@@ -68,9 +88,18 @@ def out(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on one line of stdout, in UTF-8 whatever the locale; money stays a number."""
+    """One JSON object on one line of stdout, in UTF-8 whatever the locale; money stays a number.
+
+    What would steer a terminal is escaped, not left out: a path is read back as it is.
+    """
     import msgspec
 
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
-    out(msgspec.json.Encoder(decimal_format="number").encode(value).decode())
+    out(_STEERING.sub(_as_json, msgspec.json.Encoder(decimal_format="number").encode(value).decode()))
+
+
+def _as_json(match: re.Match[str]) -> str:
+    import json
+
+    return json.dumps(match[0])[1:-1]

@@ -64,8 +64,8 @@ def test_without_a_verb_the_help_is_shown(call: Retouch) -> None:
         (("rum", "job.yaml"), "there is no verb 'rum'; did you mean 'run'?"),
         (("xyzzy",), "there is no verb 'xyzzy'; expected one of init, validate"),
         (("run", "job.yaml", "--concurency", "3"), "No such option '--concurency'"),
-        (("run", "job.yaml", "--limit", "abc"), "'abc' is not a valid integer"),
-        (("run",), "Missing argument 'JOB'"),
+        (("run", "job.yaml", "--limit", "abc"), "--limit: 'abc' is no whole number; expected one such as 8"),
+        (("run",), "no manifest is named; expected `retouch run JOB`"),
         (("run", "job.yaml", "--shard", "4/3"), "--shard: '4/3' is not a shard"),
         (("run", "job.yaml", "--retry", "faild"), "did you mean 'failed'"),
         (("run", "job.yaml", "--limit", "0"), "--limit: 0 is too small"),
@@ -89,7 +89,7 @@ def test_a_wrong_command_is_one_clear_line(call: Retouch, folder: Path, argument
     assert not (folder / "out").exists()
 
 
-@pytest.mark.parametrize("verb", ["plan", "run", "status", "usage", "validate"])
+@pytest.mark.parametrize("verb", ["plan", "run", "status", "usage", "validate", "verify"])
 def test_json_on_errors_too(call: Retouch, verb: str) -> None:
     """A script that reads stdout gets one object, with the exit code and the reason."""
     said = call(verb, "nowhere.yaml", "--json")
