@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Final
 
+from pipeline.errors import StorageError
+
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """What file systems without hard links (FAT, exFAT, some FUSE and SMB) answer to `link`."""
 
@@ -20,10 +22,18 @@ _NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The name `name` in the folder that the descriptor `fd` is open on."""
+    """The name `name` in the folder that the descriptor `fd` is open on.
+
+    Raises:
+        StorageError: the name leads elsewhere; one of a ledger that others wrote may hold anything.
+    """
 
     fd: int
     name: str
+
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or "/" in self.name or "\0" in self.name:
+            raise StorageError(f"{self.name!r} is no name in a folder; expected one without '/'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ Contract:
 4. A published part is unlinked only after its final name is on the medium, so that a loss of power leaves at least one
    of the two names. Accepted for it: up to `_WAITING` pictures have two names for a while, and a crash leaves parts
    behind, which publishing again takes away.
+5. A name is on the medium only with those of all folders above it. Each sync brings these along: an earlier run may
+   have made a folder and been killed before it synced it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Final, Self
 
 from pipeline.durable import sync_folder
 from pipeline.errors import JobError, Problem, StorageError
+from pipeline.outputs.entry import Entry, unlink
 
 OWN: Final = ".retouch"
 PARTS: Final = f"{OWN}/parts"
@@ -77,6 +80,11 @@ class OutputFolder:
         for name in (PARTS, REPLACED, UNUSABLE):
             with storage_errors(f"make {self.root / name}"), self.at(name, create=True):
                 pass
+        with self.at(OWN) as fd:
+            if os.fstat(fd).st_mode & 0o077:
+                with suppress(OSError):  # another's folder, or a file system without modes
+                    os.fchmod(fd, 0o700)
+        self.dirty.add(OWN)
         self.sync()
 
     def __enter__(self) -> Self:
@@ -164,7 +172,7 @@ class OutputFolder:
             linked, self._linked = self._linked, []
         self.ensure()
         with storage_errors(f"sync {self.root}"):
-            for path in sorted(dirty):
+            for path in sorted(_with_parents(dirty)):
                 with suppress(FileNotFoundError):  # somebody removed it; its files are missing, not unsynced
                     sync_folder(self.root / path)
             if linked:
@@ -173,8 +181,13 @@ class OutputFolder:
     def _unlink_parts(self, names: list[str]) -> None:
         with self.at(PARTS) as fd:
             for name in names:
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=fd)
+                unlink(Entry(fd, name))
+
+
+def _with_parents(paths: set[str]) -> set[str]:
+    """Relative paths of folders and of all folders above them, "" among these."""
+    names = [path.split("/") for path in paths if path]
+    return {"/".join(one[:depth]) for one in names for depth in range(len(one) + 1)} | paths
 
 
 def names_of(path: str) -> list[str]:
@@ -203,7 +216,11 @@ def _open_root(root: Path, *, create: bool) -> int:
 
 
 def _make_root(root: Path) -> None:
+    """Make a folder and what is missing above it, each name being on the medium before there is one below it."""
     missing = [path for path in (root, *root.parents) if not path.exists()]
-    root.mkdir(parents=True, exist_ok=True)
-    for path in missing:
+    made = root if not missing else missing[-1].parent
+    with suppress(OSError):  # who may write in it may yet not read it; only a killed run's `mkdir` is at stake
+        sync_folder(made.parent)
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
         sync_folder(path.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from pipeline.durable import sync_file, write_all
+from pipeline.durable import sync_file, sync_folder, write_all
 from pipeline.outputs.folder import UNUSABLE, OutputFolder, storage_errors
 
 KEPT: Final = 1 << 20
@@ -13,7 +13,7 @@ KEPT: Final = 1 << 20
 
 
 def keep_unusable(folder: OutputFolder, name: str, body: bytes) -> None:
-    """Keep the first `KEPT` bytes of a body in `.retouch/unusable/`, readable by the owner alone.
+    """Keep the first `KEPT` bytes of a body in `.retouch/unusable/`, durably, readable by the owner alone.
 
     `name` must be new, for each attempt has its own; `body` must have secrets masked already.
 
@@ -27,3 +27,4 @@ def keep_unusable(folder: OutputFolder, name: str, body: bytes) -> None:
             sync_file(fd)
         finally:
             os.close(fd)
+        sync_folder(folder.root / UNUSABLE)

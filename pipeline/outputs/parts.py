@@ -6,6 +6,8 @@ Contract:
 2. A part is never overwritten: its file is created, or another name is used.
 3. A sync that failed is never retried on the same file; the bytes are written once more, under a second name.
 4. What was not stored whole leaves no file behind, as far as the disk lets us.
+5. `leave_part` is for when nothing else can be done: it promises nothing, and was never synced, so that the first sync
+   of who finds the part tells the truth.
 
 A part gets the mode of an ordinary new file (0666 less the umask), for publishing it only adds a name. Until then
 `.retouch/` (0700) hides it.
@@ -58,6 +60,27 @@ def write_part(folder: OutputFolder, name: str, data: bytes) -> str:
         StorageError: it could not be stored.
     """
     return store(folder, name, lambda fd: write_all(fd, data))
+
+
+def leave_part(folder: OutputFolder, name: str, data: bytes) -> None:
+    """Leave an image under `.retouch/parts/` without a sync, unless a part of that name is there.
+
+    Raises:
+        StorageError: not even that could be done.
+    """
+    with storage_errors(f"leave a result in {folder.root / PARTS}"), folder.at(PARTS) as parts:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(name, flags, 0o666, dir_fd=parts)
+        except FileExistsError:
+            return
+        try:
+            write_all(fd, data)
+        except BaseException:
+            _discard(Entry(parts, name))
+            raise
+        finally:
+            os.close(fd)
 
 
 def store(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> str:

@@ -87,11 +87,11 @@ def _link(source: Entry, target: Entry, sha256: str) -> bool | None:
     return True
 
 
-def _make_way(folder: OutputFolder, entry: Entry, size: int | None = None) -> bool:
-    """Move a regular file (of that size) to `.retouch/replaced/`; whether there was one."""
+def _make_way(folder: OutputFolder, entry: Entry, size: int | None = None) -> str | None:
+    """Move a regular file (of that size) to `.retouch/replaced/`; its name there, None where there was none."""
     there = content_of(entry, size)
     if there is None:
-        return False
+        return None
     with folder.at(REPLACED) as replaced:
         kept = Entry(replaced, there.sha256 + PurePosixPath(entry.name).suffix)
         try:
@@ -100,7 +100,7 @@ def _make_way(folder: OutputFolder, entry: Entry, size: int | None = None) -> bo
             _expect(kept, there, folder)
     sync_folder(folder.root / REPLACED)
     unlink(entry)
-    return True
+    return kept.name
 
 
 def _expect(kept: Entry, content: Content, folder: OutputFolder) -> None:
@@ -109,10 +109,10 @@ def _expect(kept: Entry, content: Content, folder: OutputFolder) -> None:
         raise StorageError(f"{place} does not hold what its name says; move it away to keep both")
 
 
-def retire(folder: OutputFolder, path: str, size: int) -> bool:
-    """Move an older result of the same task, under another name, to `.retouch/replaced/`; whether it was moved.
+def retire(folder: OutputFolder, path: str, size: int | None = None) -> str | None:
+    """Move the file under a result's name to `.retouch/replaced/`; its path there, None where nothing was moved.
 
-    A file of another size than the ledger's was changed by someone: it stays.
+    With a `size`, as an older result of the same task makes way, a file of another size stays: someone changed it.
 
     Raises:
         StorageError: it cannot be moved.
@@ -123,10 +123,11 @@ def retire(folder: OutputFolder, path: str, size: int) -> bool:
             with folder.at(parent) as home:
                 moved = _make_way(folder, Entry(home, leaf), size)
         except FileNotFoundError:
-            return False
-    if moved:
-        folder.mark(parent)
-    return moved
+            return None
+    if moved is None:
+        return None
+    folder.mark(parent)
+    return f"{REPLACED}/{moved}"
 
 
 def taken(folder: OutputFolder, paths: Sequence[str], known: Callable[[str], bool]) -> str | None:

@@ -135,6 +135,8 @@ class Spill:
 
 def _make_folders(entry: Path) -> None:
     missing = [path for path in (entry, *entry.parents) if not path.exists()]
+    with suppress(OSError):  # only a killed run's `mkdir` is at stake
+        sync_folder(missing[-1].parent.parent if missing else entry.parent)
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)
         sync_folder(path.parent)

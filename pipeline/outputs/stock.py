@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Final, Protocol
 
 from pipeline.durable import write_all
 from pipeline.errors import StorageError
-from pipeline.outputs.entry import Entry, content_of, open_regular
+from pipeline.outputs.entry import Content, Entry, content_of, open_regular
 from pipeline.outputs.folder import PARTS, REPLACED, OutputFolder, storage_errors
 from pipeline.outputs.parts import parts_of, store
 from pipeline.outputs.publish import beside, publish
@@ -23,6 +24,7 @@ _FICLONE: Final = 0x40049409
 """Linux' ioctl that shares the blocks of another file (linux/fs.h); Python 3.11 has no name for it."""
 
 _CHUNK: Final = 1 << 20
+_KEPT: Final = re.compile(r"[0-9a-f]{64}\.\w+")
 
 
 class MovedError(StorageError):
@@ -58,6 +60,35 @@ def size_of(folder: OutputFolder, path: str) -> int | None:
     return state.st_size if stat.S_ISREG(state.st_mode) else None
 
 
+def content_at(folder: OutputFolder, path: str, size: int | None = None) -> Content | None:
+    """What the regular file (of that size) at a relative path holds, read whole; None where there is none.
+
+    Raises:
+        StorageError: it cannot be read; that is no proof that it is gone.
+    """
+    parent, _, leaf = path.rpartition("/")
+    with storage_errors(f"read {folder.root / path}"):
+        try:
+            with folder.at(parent) as fd:
+                return content_of(Entry(fd, leaf), size)
+        except FileNotFoundError:
+            return None
+
+
+def replaced_of(folder: OutputFolder) -> list[str]:
+    """The relative paths of what is kept below `.retouch/replaced/` under its sha256, sorted.
+
+    Raises:
+        StorageError: the folder cannot be read.
+    """
+    with storage_errors(f"list {folder.root / REPLACED}"):
+        try:
+            with folder.at(REPLACED) as fd:
+                return sorted(f"{REPLACED}/{name}" for name in os.listdir(fd) if _KEPT.fullmatch(name))
+        except FileNotFoundError:
+            return []
+
+
 def find(folder: OutputFolder, output: Stored, fingerprint: str) -> str | None:
     """Where the bytes of a ledger's output are, as a relative path; None where they are nowhere.
 
@@ -75,6 +106,13 @@ def _places(folder: OutputFolder, output: Stored, fingerprint: str) -> Iterator[
     yield output.path
     yield beside(output.path, fingerprint)
     yield f"{REPLACED}/{output.sha256}{PurePosixPath(output.path).suffix}"
+    yield from _parts(folder, output)
+
+
+def _parts(folder: OutputFolder, output: Stored) -> Iterator[str]:
+    """The parts, its own first: one of another result with the same bytes would make them one file of two names."""
+    if output.part is not None:
+        yield f"{PARTS}/{output.part}"
     yield from (f"{PARTS}/{name}" for name in parts_of(folder))
 
 
@@ -88,10 +126,14 @@ def _holds(folder: OutputFolder, path: str, output: Stored) -> bool:
     return content is not None and content.sha256 == output.sha256
 
 
-def finish(folder: OutputFolder, output: Stored, fingerprint: str, known: Callable[[str], bool]) -> str | None:
+def finish(
+    folder: OutputFolder, output: Stored, fingerprint: str, known: Callable[[str], bool], *, last: bool = True
+) -> str | None:
     """Finish a publishing that a crash cut short, at any step; the result's relative path, None where it is nowhere.
 
     A part that has its final name already is unlinked by the folder's next sync, once that name is on the medium.
+    `last` says whether the output is its task's newest: then it belongs under its name, also where the same bytes lie
+    among the replaced files, from which they were taken back; else it may have made way already.
 
     Raises:
         StorageError: see `find` and `publish`.
@@ -99,6 +141,8 @@ def finish(folder: OutputFolder, output: Stored, fingerprint: str, known: Callab
     found = find(folder, output, fingerprint)
     if found is None:
         return None
+    if last and found.startswith(f"{REPLACED}/"):
+        found = next((part for part in _parts(folder, output) if _holds(folder, part, output)), found)
     home, _, leaf = found.rpartition("/")
     if home == PARTS:
         return publish(folder, leaf, output.path, output.sha256, fingerprint, known)

@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 
 from pipeline.control.pause import LONGEST_PAUSE, Pause, judge_pause
-from pipeline.endpoint.judge import Verdict, judge, kept_body
+from pipeline.endpoint.judge import Verdict, clean, judge, kept_body
 from pipeline.endpoint.key import mask
 from pipeline.endpoint.reply import Failure, Flight, Reply
 from pipeline.errors import StorageError
@@ -27,6 +28,9 @@ from pipeline.run.exits import Exit
 from pipeline.run.inputs import edit_of
 from pipeline.run.receive import Received, receive
 from pipeline.run.store import store
+
+_log = logging.getLogger(__name__)
+"""Tells each request and answer at the level of debugging; nothing in it holds the key, whoever listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,14 @@ async def _post(context: Context, work: Examined, sent: Sent) -> Reply:
     """The reply, also where the request is cut off: then in doubt if a byte may have left."""
     flight, began = Flight(), context.chance.clock()
     edit = edit_of(work.task, work.inputs, sent.idempotency_key)
+    _log.debug(
+        "%s: attempt %d goes to %s: %d files, Idempotency-Key %s",
+        sent.task,
+        sent.attempt,
+        context.endpoint,
+        len(edit.uploads),
+        sent.idempotency_key,
+    )
     with context.halt.cancellable() as scope:
         reply = await context.transport.post(edit, flight)
     if not scope.cancelled_caught:
@@ -129,10 +141,28 @@ async def _settle(context: Context, work: Examined, sent: Sent, reply: Reply) ->
         received = await receive(context, work, verdict, reply)
     except Exception as error:
         received = Received(_unread(context, reply, error))
+    _tell(context, sent, reply, received.verdict)
     stored = await store(context, work, settled_line(context, work, sent, reply, received), received)
     ended = Ended(stored.line, received.verdict.retry_after, stored.outputs)
     _watch(context, ended)
     return ended
+
+
+def _tell(context: Context, sent: Sent, reply: Reply, verdict: Verdict) -> None:
+    _log.debug(
+        "%s: attempt %d is %s (%s): status %s, %d bytes, %.3f s, headers %s, request id %s, failure %s, %s",
+        sent.task,
+        sent.attempt,
+        verdict.outcome,
+        verdict.code,
+        reply.status,
+        len(reply.body),
+        reply.seconds,
+        {name: clean(value, context.key) for name, value in reply.headers.items()},
+        verdict.request_id,
+        reply.failure,
+        verdict.message,
+    )
 
 
 def _unread(context: Context, reply: Reply, error: Exception) -> Verdict:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-import anyio
-import anyio.to_thread
 from anyio import CapacityLimiter
 
 from pipeline.control.budget import ImageBudget
@@ -26,6 +24,7 @@ from pipeline.outputs.spill import Spill
 from pipeline.run.gate import Gate
 from pipeline.run.halt import Halt
 from pipeline.run.summary import Tally
+from pipeline.threads import in_thread
 
 T = TypeVar("T")
 
@@ -91,4 +90,4 @@ class Context:
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work in one of the run's own threads; waits for it even when cancelled."""
-        return await anyio.to_thread.run_sync(work, limiter=self.workers)
+        return await in_thread(work, self.workers)

@@ -70,7 +70,7 @@ class Examiner:
     def __init__(
         self, job: Job, state: State, ledgers: Ledgers, folder: OutputFolder | None, cache: InputCache
     ) -> None:
-        self._job = job
+        self.job = job
         self._state = state
         self._ledgers = ledgers
         self._folder = folder
@@ -90,7 +90,7 @@ class Examiner:
         if isinstance(inputs, Unusable):
             return _invalid(task, inputs.code, inputs.message)
         if not all(file.sha256 for file in inputs):
-            obstacle = self._obstacle(task, inputs, Verb.SEND) if look is Look.HEAD else None
+            obstacle = self.obstacle(task, inputs, Verb.SEND) if look is Look.HEAD else None
             return obstacle or Examined(task, Verb.SEND, Class.NEW, inputs=inputs)
         base, wanted, generation = self._wanted(task, inputs)
         history = self._state.history(wanted)
@@ -128,7 +128,7 @@ class Examiner:
 
     def standing(self, wanted: str) -> Standing:
         """What earlier attempts of a request allow."""
-        return standing_of(self._state.history(wanted), self._job.manifest.retries)
+        return standing_of(self._state.history(wanted), self.job.manifest.retries)
 
     def invalid_line(self, work: Examined) -> Settled | None:
         """The line that says that a task's item cannot be used; None where the ledger says so already."""
@@ -171,14 +171,14 @@ class Examiner:
             outputs,
             bool(history.sources),
             found is not None,
-            standing_of(history, self._job.manifest.retries),
+            standing_of(history, self.job.manifest.retries),
         )
-        ruling = decide(facts, self._job.manifest.rerun)
-        return self._obstacle(task, inputs, ruling.verb) or self._as_examined(task, ruling, found, last)
+        ruling = decide(facts, self.job.manifest.rerun)
+        return self.obstacle(task, inputs, ruling.verb) or self._as_examined(task, ruling, found, last)
 
-    def _obstacle(self, task: Task, inputs: Sequence[SentFile], verb: Verb) -> Examined | None:
+    def obstacle(self, task: Task, inputs: Sequence[SentFile], verb: Verb) -> Examined | None:
         """Why a task cannot be brought to its end though its images are good: the body's form, or a foreign file."""
-        form = self._job.manifest.endpoint.body
+        form = self.job.manifest.endpoint.body
         if verb is Verb.SEND and (fault := too_large(edit_of(task, inputs, ""), form)) is not None:
             return _invalid(task, "too_large", str(fault))
         if verb not in (Verb.SEND, Verb.REUSE) or self._folder is None:

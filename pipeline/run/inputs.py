@@ -24,7 +24,7 @@ class Look(Enum):
     """How closely inputs are looked at where the ledger does not know their state already."""
 
     AFRESH = auto()
-    """Read them whole, also where size and time say that they are what the ledger knows."""
+    """Read them whole, also where size and time say that they are what the ledger or the cache knows."""
     HASH = auto()
     """Read them whole: only so a paid result of the same request can be found."""
     HEAD = auto()
@@ -73,8 +73,10 @@ class Inputs:
         return tuple(files)
 
     def _seen(self, path: str, look: Look) -> InputFile | Unusable:
-        if look in (Look.HASH, Look.AFRESH):
+        if look is Look.HASH:
             return self._cache.inspect(path)
+        if look is Look.AFRESH:
+            return inspect(path)
         if look is Look.HEAD:
             return inspect(path, known=Known("", *_stat_of(path)))
         return InputFile(path, "", 0, 0, "image/png")
@@ -120,6 +122,11 @@ def fingerprint_of(task: Task, inputs: Sequence[SentFile], generation: int) -> s
     images = [file.sha256 for file in inputs if file.role != "mask"]
     mask = next((file.sha256 for file in inputs if file.role == "mask"), None)
     return fingerprint(task.fields, images, mask, task.repeat, generation)
+
+
+def size_of(path: str) -> int:
+    """A file's length in bytes; -1 for what is not there."""
+    return _stat_of(path)[0]
 
 
 def _unchanged(path: str, known: Input) -> bool:

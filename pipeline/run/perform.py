@@ -12,7 +12,7 @@ from traceback import format_exception
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from pipeline.endpoint.key import Key
+from pipeline.endpoint.key import Key, mask
 from pipeline.errors import StorageError
 from pipeline.ledger.records import End as EndLine
 from pipeline.ledger.replay import ledger_path
@@ -29,6 +29,7 @@ from pipeline.run.limit import ItemLimit
 from pipeline.run.progress import View, snapshot
 from pipeline.run.session import Opened, key_of, open_run, real_chance
 from pipeline.run.signals import listen
+from pipeline.run.stops import heed_stops
 from pipeline.run.summary import Summary, attempt_counts, summarise, task_counts, usage_counts
 from pipeline.run.survey import refuse, survey
 from pipeline.tasks.expand import Prepared, prepare
@@ -110,6 +111,7 @@ async def _performed(
             watching.start_soon(listen, context)
         await _survey(context, prepared, selection, examiner, flags)
         watching.start_soon(_stop_at_deadline, context)
+        watching.start_soon(heed_stops, context)
         total = await context.in_thread(lambda: prepared.count(selection))
         watching.start_soon(_show, context, total, view)
         await engine.run(prepared.tasks(selection), total)
@@ -197,7 +199,7 @@ async def _finish(context: Context, flags: Flags, started: float) -> Summary:
         exit_code=code,
         seconds=seconds,
         ledger=str(ledger_path(context.folder.root, flags.shard)),
-        error=None if context.halt.error is None else "".join(format_exception(context.halt.error)),
+        error=None if context.halt.error is None else mask("".join(format_exception(context.halt.error)), context.key),
     )
 
 

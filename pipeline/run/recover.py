@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import StorageError
-from pipeline.ledger.codec import decode
-from pipeline.ledger.digests import path_digest
+from pipeline.ledger.codec import decode, intact
+from pipeline.ledger.names import Names
 from pipeline.ledger.places import Where
-from pipeline.ledger.records import Output, Reused, Sent, Settled
+from pipeline.ledger.records import Output, Record, Reused, Sent, Settled
 from pipeline.ledger.standing import INTERRUPTED, STORAGE
 from pipeline.outcome import Outcome
 from pipeline.outputs.check import Checked, check
@@ -57,7 +57,7 @@ async def recover(context: Context, files: Sequence[int], suffix: str) -> None:
     unpublished = await context.in_thread(lambda: list(_unpublished(context, files, left)))
     known = await context.in_thread(lambda: _earlier_paths(context, unpublished))
     for entry in unpublished:
-        await _publish(context, entry.record, known)
+        await _publish(context, entry, known)
     for spilled in await context.in_thread(context.spill.waiting):
         await _take_in(context, spilled, files)
     for where in [where for where in context.state.open_sent if where.file in files]:
@@ -79,23 +79,23 @@ def _earlier_paths(context: Context, unpublished: Sequence[Unpublished]) -> Call
     if not unpublished:
         return context.state.knows_path
     own = {entry.where for entry in unpublished}
-    paths = {
-        path_digest(output.path)
-        for entry in context.ledgers.entries()
-        if isinstance(entry.record, Settled | Reused) and entry.where not in own
-        for output in entry.record.outputs
-    }
-    return lambda path: path_digest(path) in paths
+    names = Names()
+    for entry in context.ledgers.entries():
+        if isinstance(entry.record, Settled | Reused) and entry.where not in own:
+            names.take(entry.record)
+    return names.knows
 
 
-async def _publish(context: Context, line: Settled | Reused, known: Callable[[str], bool]) -> None:
-    names = await context.in_thread(lambda: _finish(context, line, known))
+async def _publish(context: Context, entry: Unpublished, known: Callable[[str], bool]) -> None:
+    line = entry.record
+    last = context.state.task(line.task) == entry.where
+    names = await context.in_thread(lambda: _finish(context, line, known, last=last))
     await tell_names(context, line, names)
 
 
-def _finish(context: Context, line: Settled | Reused, known: Callable[[str], bool]) -> list[str]:
+def _finish(context: Context, line: Settled | Reused, known: Callable[[str], bool], *, last: bool = True) -> list[str]:
     """The names of a line's outputs, given where they were parts; one that is gone keeps the name it should have."""
-    names = [finish(context.folder, output, line.fingerprint, known) for output in line.outputs]
+    names = [finish(context.folder, output, line.fingerprint, known, last=last) for output in line.outputs]
     return [
         output.path if name is None or name.startswith(f"{OWN}/") else name
         for output, name in zip(line.outputs, names, strict=True)
@@ -103,7 +103,7 @@ def _finish(context: Context, line: Settled | Reused, known: Callable[[str], boo
 
 
 async def _take_in(context: Context, spilled: Spilled, files: Sequence[int]) -> None:
-    line = decode(spilled.line)
+    line = _decoded(spilled)
     if not isinstance(line, Settled):
         raise StorageError(f"{spilled.folder}: the line of a spilled result is damaged; look at it, then move it away")
     sent = next((where for where in context.state.open_sent if _is_of(context, where, line)), None)
@@ -121,6 +121,13 @@ async def _take_in(context: Context, spilled: Spilled, files: Sequence[int]) -> 
         await context.in_thread(context.folder.sync)
         context.halt.note(f"{line.task}: its paid result was taken in from {spilled.folder.parent}")
     await context.in_thread(lambda: context.spill.done(spilled))
+
+
+def _decoded(spilled: Spilled) -> Record | None:
+    try:
+        return decode(spilled.line) if intact(spilled.line) else None
+    except StorageError as error:
+        raise StorageError(f"{spilled.folder}: the line of a spilled result: {error}") from error
 
 
 def _is_held(context: Context, line: Settled) -> bool:

@@ -11,7 +11,7 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,18 +24,20 @@ from anyio import CapacityLimiter, to_thread
 from pipeline.control.budget import ImageBudget
 from pipeline.endpoint.key import Key, mask, read_key
 from pipeline.endpoint.transport import Transport
+from pipeline.errors import JobError
 from pipeline.ledger.committer import Committer
 from pipeline.ledger.lock import FolderLock
 from pipeline.ledger.records import Run
 from pipeline.ledger.replay import Ledgers, ledger_path, replay
+from pipeline.ledger.reserve import retire
 from pipeline.ledger.scan import repair
 from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
-from pipeline.outputs.folder import OWN, PARTS, OutputFolder
-from pipeline.outputs.spill import Spill, spill_folder
+from pipeline.outputs.folder import OWN, PARTS, OutputFolder, storage_errors
 from pipeline.run.context import Chance, Context
+from pipeline.run.descriptors import slots_for
 from pipeline.run.flags import Flags
-from pipeline.run.folders import check_owner
+from pipeline.run.folders import check_owner, spill_of
 from pipeline.run.gate import Gate
 from pipeline.run.halt import Halt
 from pipeline.run.recover import recover
@@ -82,12 +84,14 @@ async def open_run(
     """
     async with AsyncExitStack() as stack:
         # Built first: what it refuses must not leave a folder behind.
-        transport = _transport(job, key)
+        transport = transport_of(job, key)
+        slots = slots_for(job.manifest.limits.concurrency, halt.note)
         folder = stack.enter_context(await to_thread.run_sync(OutputFolder, job.output))
         stack.enter_context(FolderLock(folder.root, flags.shard))
-        state, ledgers = await to_thread.run_sync(_replayed, job, folder, flags.shard)
+        with storage_errors(f"read the ledgers in {folder.root}"):
+            state, ledgers = await to_thread.run_sync(_replayed, job, folder, flags.shard)
         stack.callback(ledgers.close)
-        cache = stack.enter_context(InputCache(folder.root / OWN / "inputs.cache"))
+        cache = stack.enter_context(InputCache(cache_path(folder)))
         run = run_id(chance.now(), chance.token(), flags.shard)
         manifest = job.manifest
         duration = manifest.stop_on.duration
@@ -98,11 +102,11 @@ async def open_run(
             committer=_committer(job, run, folder, ledgers, flags.shard, chance),
             ledgers=ledgers,
             state=state,
-            spill=Spill(_spill_folder(job), folder.root),
+            spill=spill_of(job),
             transport=await stack.enter_async_context(transport),
             key=key,
             endpoint=urlsplit(job.base_url).netloc,
-            slots=CapacityLimiter(manifest.limits.concurrency),
+            slots=CapacityLimiter(slots),
             workers=CapacityLimiter(WORKERS),
             chance=chance,
             halt=halt,
@@ -126,10 +130,21 @@ async def _writing(committer: Committer) -> AsyncIterator[None]:
             committer.close()
 
 
-def _transport(job: Job, key: Key | None) -> Transport:
+def cache_path(folder: OutputFolder) -> Path | None:
+    """Where digests are remembered; nowhere if SQLite would follow a symlink to another place."""
+    path = folder.root / OWN / "inputs.cache"
+    written = (path.with_name(path.name + ending) for ending in ("", "-journal", "-wal", "-shm"))
+    return None if any(each.is_symlink() for each in written) else path
+
+
+def transport_of(job: Job, key: Key | None) -> Transport:
+    """The way to the job's endpoint, not open yet. Raises JobError for what the manifest says of it that cannot be."""
     endpoint, timeout = job.manifest.endpoint, job.manifest.limits.timeout
     readers = CapacityLimiter(WORKERS)
-    return Transport(job.base_url, endpoint, key, timeout=timeout, folder=job.folder, readers=readers)
+    try:
+        return Transport(job.base_url, endpoint, key, timeout=timeout, folder=job.folder, readers=readers)
+    except JobError as error:
+        raise JobError(map(job.located, error.problems)) from error
 
 
 def _committer(
@@ -152,14 +167,12 @@ def _replayed(job: Job, folder: OutputFolder, shard: tuple[int, int] | None) -> 
     own = [ledger_path(folder.root, shard)] if shard else Ledgers(folder.root).paths
     for path in own:
         repair(path, folder.root / OWN / "torn")
+        if path != ledger_path(folder.root, shard):
+            with suppress(OSError):
+                retire(path)
     state, ledgers = replay(folder.root)
-    check_owner(job, state)
+    check_owner(job, state.job)
     return state, ledgers
-
-
-def _spill_folder(job: Job) -> Path:
-    configured = job.manifest.output.spill
-    return spill_folder(os.environ, None if configured is None else job.folder / configured)
 
 
 async def _begin(context: Context, flags: Flags, key: Key | None) -> None:
@@ -167,7 +180,9 @@ async def _begin(context: Context, flags: Flags, key: Key | None) -> None:
     if flags.shard is None:
         files = list(range(len(context.ledgers.paths)))
     await context.append(run_line(context.job, flags, key))
-    await recover(context, [file for file in files if context.ledgers.paths[file].exists()], shard_suffix(flags.shard))
+    with storage_errors(f"find the ledgers in {context.folder.root}"):
+        present = [file for file in files if context.ledgers.paths[file].exists()]
+    await recover(context, present, shard_suffix(flags.shard))
     # Only now: what a killed run left in flight may have been bought too.
     context.budget.spent = context.state.images + context.state.images_possible
 
@@ -176,7 +191,7 @@ def run_line(job: Job, flags: Flags, key: Key | None) -> Run:
     """The line that begins a run, with the settings that its other lines cannot be understood without."""
     manifest = job.manifest
     settings: dict[str, Any] = {
-        "base_url": job.base_url,
+        "base_url": mask(job.base_url, key),
         "concurrency": manifest.limits.concurrency,
         "timeout": manifest.limits.timeout,
         "max_attempts": manifest.retries.max_attempts,

@@ -3,6 +3,7 @@
 1. A result is done when its parts and then its line are durable, in this order.
 2. What cannot be stored here goes to the spill folder; what cannot go there either is told in the ledger as held.
 3. A storage fault stops the run; it never makes a paid call again by itself.
+4. Where nothing at all can be made durable the images are left as parts, which the next start keeps if they are whole.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pipeline.ledger.records import Output, Reused, Settled
 from pipeline.ledger.standing import STORAGE
 from pipeline.outcome import Outcome
 from pipeline.outputs.keep import keep_unusable
-from pipeline.outputs.parts import part_name, write_part
+from pipeline.outputs.parts import leave_part, part_name, write_part
 from pipeline.outputs.publish import publish, retire
 from pipeline.outputs.spill import SpillPart
 from pipeline.run.context import Context
@@ -133,9 +134,25 @@ async def _spill(context: Context, work: Examined, line: Settled, images: Sequen
     except StorageError as error:
         context.halt.note(str(error))
         line.outcome, line.code, line.message, line.outputs = Outcome.UNUSABLE, STORAGE, str(error), []
-        return await append_or_stop(context, line)
+        told = await append_or_stop(context, line)
+        if told is None:
+            await _leave(context, parts)
+        return told
     context.halt.note(f"the result of {line.task} is kept in {context.spill.folder}; the next run takes it in")
     return None
+
+
+async def _leave(context: Context, parts: Sequence[SpillPart]) -> None:
+    """Leave images where the next start looks for those of an attempt without an end; no loss of power is survived."""
+
+    def leave() -> None:
+        for part in parts:
+            leave_part(context.folder, part.name, part.data)
+
+    try:
+        await context.in_thread(leave)
+    except StorageError as error:
+        context.halt.note(f"{error}; the next run buys it again")
 
 
 async def _keep_body(context: Context, line: Settled, received: Received) -> None:

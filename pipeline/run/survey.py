@@ -14,11 +14,11 @@ from pipeline.errors import JobError, Problem, RebuyError
 from pipeline.ledger.records import Reopened
 from pipeline.ledger.state import State
 from pipeline.run.decide import Class, Verb
+from pipeline.run.decoding import Sink, decoding
 from pipeline.run.examine import Examined, Examiner
 from pipeline.run.flags import Flags
 from pipeline.run.inputs import fingerprint_of
 from pipeline.run.limit import ItemLimit
-from pipeline.tasks.pictures import full_check, mask_check
 from pipeline.tasks.task import Task
 
 FEW = 20
@@ -27,16 +27,12 @@ FEW = 20
 
 @dataclass(slots=True)
 class Survey:
-    """What the look found: tasks done before, those that would be bought again, lines to append, unusable images.
-
-    `decoded` holds the files that were looked into, a mask with the image that it has to fit.
-    """
+    """What the look found: tasks done before, those that would be bought again, lines to append, what is unusable."""
 
     done_before: int = 0
     again: int = 0
     reopen: dict[str, Reopened] = field(default_factory=dict)
-    problems: dict[str, Problem] = field(default_factory=dict)
-    decoded: set[tuple[str, str]] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def survey(tasks: Iterator[Task], examiner: Examiner, state: State, flags: Flags, *, strict: bool) -> Survey:
@@ -44,17 +40,18 @@ def survey(tasks: Iterator[Task], examiner: Examiner, state: State, flags: Flags
     found = Survey()
     limit = ItemLimit(flags.limit)
     everything = bool(flags.retry or strict)
-    for task in tasks:
-        if state.task(task.id) is None and (not everything or limit.passes_over(task)):
-            continue
-        work = examiner.examine(task)
-        found.done_before += work.last is not None
-        found.again += work.again and work.last is not None
-        line = reopening(work, flags)
-        if line is not None and line.fingerprint not in found.reopen and limit.admits(task):
-            found.reopen[line.fingerprint] = line
-        if strict and (work.kind is Class.INVALID or (work.verb is Verb.SEND and limit.admits(task))):
-            check_images(work, found)
+    with decoding(examiner.job, Sink(found.problems.append)) as images:
+        for task in tasks:
+            if state.task(task.id) is None and (not everything or limit.passes_over(task)):
+                continue
+            work = examiner.examine(task)
+            found.done_before += work.last is not None
+            found.again += work.again and work.last is not None
+            line = reopening(work, flags)
+            if line is not None and line.fingerprint not in found.reopen and limit.admits(task):
+                found.reopen[line.fingerprint] = line
+            if strict and (work.kind is Class.INVALID or (work.verb is Verb.SEND and limit.admits(task))):
+                images.look_into(task, examiner)
     return found
 
 
@@ -71,25 +68,10 @@ def reopening(work: Examined, flags: Flags) -> Reopened | None:
     return Reopened(task=work.task.id, fingerprint=wanted, base=work.base, generation=generation)
 
 
-def check_images(work: Examined, found: Survey) -> None:
-    """Decode the images of a task that would be sent; each file is looked at once."""
-    if work.kind is Class.INVALID:
-        found.problems[work.task.id] = Problem(work.message or "", where=work.task.id)
-        return
-    for file in work.inputs:
-        image = work.inputs[0].path if file.role == "mask" else ""
-        if (file.path, image) in found.decoded:
-            continue
-        found.decoded.add((file.path, image))
-        fault = mask_check(file.path, image) if image else full_check(file.path)
-        if fault is not None:
-            found.problems[file.path] = Problem(fault.message, where=work.task.id)
-
-
 def refuse(found: Survey, limit: float, *, yes: bool) -> None:
     """Raises JobError for unusable images, and RebuyError where more than `limit` would be bought again."""
     if found.problems:
-        raise JobError(found.problems.values())
+        raise JobError(found.problems)
     if yes or found.again <= FEW or found.again <= limit * found.done_before:
         return
     raise RebuyError(
