@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.endpoint import Endpoint, serving
 from tests.faults.forge import Forge, forging
+from tests.faults.ground import Ground, Stall
+from tests.faults.refusals import RefusingForge, refusing
+from tests.faults.scenes import SCENES
 from tests.faults.strace import require
 from tests.faults.trial import Trial
 
@@ -17,6 +21,13 @@ from tests.faults.trial import Trial
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     """The server that forks runs."""
     with forging(tmp_path_factory.mktemp("forge")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def refusing_forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RefusingForge]:
+    """The server that forks runs whose file system refuses."""
+    with refusing(tmp_path_factory.mktemp("refusing")) as made:
         yield made
 
 
@@ -39,6 +50,19 @@ def endpoint(server: Endpoint) -> Endpoint:
 def trial(tmp_path: Path, endpoint: Endpoint, forge: Forge) -> Trial:
     """Six tasks, three at once."""
     return Trial(tmp_path / "job", endpoint, forge)
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory, server: Endpoint, forge: Forge) -> Callable[[str], Ground]:
+    """Makes a scene's ground by the scene's name, once; what others did with the endpoint is not on its bill."""
+
+    @cache
+    def made(name: str) -> Ground:
+        require()
+        scene = next(scene for scene in SCENES if scene.name == name)
+        return Ground(scene, Stall(tmp_path_factory.mktemp("ground"), server, forge).trial(scene))
+
+    return made
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ a line on stdin, one JSON answer a line on stdout.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -24,6 +25,26 @@ from typing import IO, Any
 
 PATIENCE = 60.0
 """Seconds after which a process that is waited for will not end any more."""
+
+KEY = "fault-key-0123456789"
+"""The key that runs are given; nothing that they print or write may hold it."""
+
+IMPORTED = (
+    "anyio._backends._asyncio",
+    "anyio._core._signals",
+    "anyio.from_thread",
+    "encodings.utf_8_sig",
+    "uvloop",
+    "PIL.PngImagePlugin",
+    "pipeline.cli.errors",
+    "pipeline.cli.progress",
+    "pipeline.cli.records",
+    "pipeline.cli.run",
+    "pipeline.manifest.load",
+    "pipeline.run.api",
+    "pipeline.run.perform",
+)
+"""What a run imports, here before the first fork, which is what the forking server is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +109,9 @@ class Process:
                 raise TimeoutError(f"the run did not end in {PATIENCE:.0f} s; it said:\n{self.stderr()}")
             time.sleep(0.005)
         assert self._code is not None
-        return Ended(self._code, self._log.with_suffix(".out").read_text(), self.stderr())
+        ended = Ended(self._code, self._log.with_suffix(".out").read_text(), self.stderr())
+        assert KEY not in ended.stdout + ended.stderr, "the key was printed"
+        return ended
 
 
 class Forge:
@@ -99,15 +122,28 @@ class Forge:
         self._folder = folder
         self._count = 0
 
-    def start(self, argv: list[str], home: Path, cwd: Path, *, hold: bool = False, fsize: int | None = None) -> Process:
-        """Fork a `retouch` with these arguments; `fsize` is its RLIMIT_FSIZE in bytes."""
+    def start(
+        self,
+        argv: list[str],
+        home: Path,
+        cwd: Path,
+        *,
+        hold: bool = False,
+        fsize: int | None = None,
+        uvloop: bool = True,
+    ) -> Process:
+        """Fork a `retouch` with these arguments; `fsize` is its RLIMIT_FSIZE in bytes.
+
+        Without `uvloop` it runs in asyncio's own loop, as where uvloop is not installed.
+        """
         self._count += 1
         log = self._folder / f"{self._count:06}"
         for suffix in (".out", ".err"):
             log.with_suffix(suffix).touch()
-        env = {"E2E_KEY": "fault-key-0123456789", "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
-        asked = {"argv": argv, "env": env, "cwd": str(cwd), "log": str(log), "hold": hold, "fsize": fsize}
-        return Process(self, self.ask(verb="start", **asked)["pid"], log)
+        env = {"E2E_KEY": KEY, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+        asked = {"argv": argv, "env": env, "cwd": str(cwd), "log": str(log)}
+        answer = self.ask(verb="start", **asked, hold=hold, fsize=fsize, uvloop=uvloop)
+        return Process(self, answer["pid"], log)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """One request to the server, and its answer."""
@@ -132,15 +168,9 @@ def forging(folder: Path) -> Iterator[Forge]:
 
 
 def _serve(requests: IO[str]) -> None:
-    # Imported before the first fork, which is what this process is for.
-    for module in (
-        "anyio._backends._asyncio",
-        "uvloop",
-        "pipeline.cli.progress",
-        "pipeline.cli.run",
-        "pipeline.run.perform",
-    ):
+    for module in IMPORTED:
         importlib.import_module(module)
+    gc.freeze()  # a collection in a fork would copy every page that is shared
     while line := requests.readline():
         asked = json.loads(line)
         if asked["verb"] == "start":
@@ -170,7 +200,9 @@ def _fork(asked: dict[str, Any]) -> int:
 
 def _become(asked: dict[str, Any]) -> None:
     from pipeline.cli import main
+    from pipeline.run import api
 
+    api.UVLOOP = asked["uvloop"]
     os.setsid()
     for number, name in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(asked["log"] + name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)

@@ -3,14 +3,20 @@
 The ledger is read here from its bytes, by nothing of the package's own.
 
 1. A picture under a final name decodes, and its sha256 is the ledger's for that name.
-2. What the ledger calls succeeded or reused is on disk: under its name, a part's, or set aside.
-3. Every request on the bill has its `sent` line, with its key.
-4. Usage in the ledger and the worst case of each possibly billed attempt without usage cover the bill.
+2. What the ledger calls succeeded or reused is on disk: under a final name, among the parts, or set aside.
+3. Every request on the bill has its `sent` line, with its key; none was served while the ledger's sync that makes that
+   line durable had not begun, and no picture has its name before its own line's has.
+4. Possibly billed attempts in the ledger are as many as were billed, or more; usage in the ledger and the worst case of
+   each possibly billed attempt without usage cover the bill, and are the bill where no usage is missing.
 5. The ledger is sound up to a torn last write, and only grows.
 6. The server never saw more requests at once than the concurrency.
 7. What was bought twice was in flight at a crash, and its picture had not arrived whole.
-8. Files that are not ours are as they were.
-9. At the end every task has one result, every attempt an end, and no part and no spilled result is left.
+8. Files that are not ours are as they were, and nothing is written beside the output folder and the user's state.
+9. At the end every task has one result, every attempt an end, and no part and no spilled result is left. The run that
+   came there exits with 0, and its summary and its `end` line are what its own lines come to.
+10. A further run sends nothing, changes no file but the ledger, and appends no line about a task.
+11. Possibly billed attempts of a request stay within `retries.max_attempts` between two reopenings.
+12. The key is in no file.
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +35,7 @@ from typing import Any
 from PIL import Image
 
 from tests.e2e.endpoint import Bill
+from tests.faults.forge import KEY
 
 Line = dict[str, Any]
 
@@ -70,11 +78,14 @@ class Seen:
     files: dict[str, bytes]
     times: dict[str, int]
     bill: Bill
+    home: dict[str, bytes] = field(default_factory=dict)
+    """The user's files: results that were spilled, and what else a run may leave outside the output folder."""
+    lines: list[Line] = field(init=False)
+    """The whole lines of all ledgers."""
 
-    @property
-    def lines(self) -> list[Line]:
-        """The whole lines of all ledgers."""
-        return [line for data in self.ledgers.values() for line in sound(data).lines]
+    def __post_init__(self) -> None:
+        lines = [line for data in self.ledgers.values() for line in sound(data).lines]
+        object.__setattr__(self, "lines", lines)  # the class is frozen
 
     def below(self, prefix: str) -> dict[str, bytes]:
         """The files whose path begins so, by the rest of it."""
@@ -86,67 +97,24 @@ class Seen:
         ours = (path for path in self.files if path.endswith(".png") and path[0] != "." and "foreign" not in path)
         return {path: self.files[path] for path in ours}
 
+    @property
+    def spilled(self) -> list[Line]:
+        """The lines of results that wait in the spill folder."""
+        return [json.loads(data) for path, data in self.home.items() if path.endswith("/line")]
 
-def look(out: Path, bill: Bill) -> Seen:
+
+def look(out: Path, bill: Bill, home: Path | None = None) -> Seen:
     """Read everything there is."""
-    paths = [path for path in sorted(out.rglob("*")) if path.is_file() and not path.is_symlink()]
-    files = {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
+    files = read_all(out)
     ledgers = {name: data for name, data in files.items() if name.startswith("ledger") and name.endswith(".jsonl")}
-    return Seen(ledgers, files, {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in paths}, bill)
+    times = {name: (out / name).stat().st_mtime_ns for name in files}
+    return Seen(ledgers, files, times, bill, read_all(home) if home else {})
 
 
-@dataclass(slots=True)
-class Watch:
-    """Follows one job through its crashes; `allowed` counts the requests that they may have cost twice."""
-
-    concurrency: int
-    tasks: int
-    foreign: dict[str, bytes] = field(default_factory=dict)
-    before: dict[str, bytes] = field(default_factory=dict)
-    allowed: int = 0
-    crashes: int = 0
-
-    def crashed(self, seen: Seen) -> None:
-        """Check what a crash left."""
-        self.crashes += 1
-        self._check_always(seen)
-        lost = [sent for sent in open_attempts(seen.lines) if not arrived(sent, seen)]
-        ours = Counter(sent["run"] for sent in lost)
-        assert max(ours.values(), default=0) <= self.concurrency
-        self.allowed += len(lost)
-
-    def finished(self, seen: Seen, summary: Line) -> None:
-        """Check a run that ended with everything done."""
-        self._check_always(seen)
-        lines = seen.lines
-        assert open_attempts(lines) == [], "an attempt has no end"
-        assert seen.below(".retouch/parts/").keys() <= {"foreign.txt"}, "parts are left"
-        last = {line["task"]: line for line in lines if line.get("outputs")}
-        assert len(last) == self.tasks
-        named = {output["path"]: output["sha256"] for line in last.values() for output in line["outputs"]}
-        assert {path: digest(data) for path, data in seen.pictures.items()} == named
-        check_attempts(lines)
-        check_summary(lines, summary)
-        assert seen.bill.billed - len(seen.bill.edits) <= self.allowed, "more was bought twice than was in flight"
-
-    def same(self, seen: Seen, again: Seen, summary: Line) -> None:
-        """Check that a rerun of the finished job did nothing."""
-        assert again.bill.requests == seen.bill.requests
-        assert summary["tasks"]["skipped"] == self.tasks
-        assert again.pictures == seen.pictures
-        assert {path: again.times[path] for path in again.pictures} == {p: seen.times[p] for p in seen.pictures}
-        assert [line["type"] for line in again.lines[len(seen.lines) :]] == ["run", "end"]
-
-    def _check_always(self, seen: Seen) -> None:
-        for name, old in self.before.items():
-            kept = old[: sound(old).end]
-            assert seen.ledgers[name].startswith(kept), f"{name}: lines that were durable are gone"
-        self.before = seen.ledgers
-        check_pictures(seen)
-        check_kept(seen)
-        check_bill(seen)
-        assert seen.bill.max_in_flight <= self.concurrency
-        assert {path: seen.files.get(path) for path in self.foreign} == self.foreign, "a foreign file was touched"
+def read_all(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder by its path there."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def check_pictures(seen: Seen) -> None:
@@ -160,37 +128,78 @@ def check_pictures(seen: Seen) -> None:
             known.setdefault(beside, set()).add(output["sha256"])
     for path, data in seen.pictures.items():
         assert digest(data) in known.get(path, set()), f"{path} is not what the ledger says"
+        assert decodes(data), f"{path} does not decode"
+
+
+@lru_cache
+def decodes(data: bytes) -> bool:
+    """Whether a picture is whole."""
+    try:
         with Image.open(BytesIO(data)) as picture:
             picture.load()
+    except (OSError, SyntaxError):
+        return False
+    return True
 
 
 def check_kept(seen: Seen) -> None:
-    """The bytes of every result are somewhere."""
-    there = {digest(data) for path, data in seen.files.items() if path not in seen.ledgers}
+    """The bytes of every result have a final name, are a part, or were set aside."""
+    placed = {digest(data) for data in seen.pictures.values()}
+    placed |= {digest(data) for data in seen.below(".retouch/parts/").values()}
+    for path, data in seen.below(".retouch/replaced/").items():
+        assert digest(data) == path.partition(".")[0], f"{path}, which was set aside, is damaged"
+        placed.add(digest(data))
     for line in seen.lines:
         for output in line.get("outputs") or ():
-            assert output["sha256"] in there, f"{line['task']}: a paid result is nowhere on disk"
+            assert output["sha256"] in placed, f"{line['task']}: a paid result is nowhere on disk"
+
+
+def check_secret(seen: Seen) -> None:
+    """The key is in no file."""
+    secret = KEY.encode()
+    found = [path for files in (seen.files, seen.home) for path, data in files.items() if secret in data]
+    assert found == [], "the key was written to a file"
 
 
 def check_bill(seen: Seen) -> None:
     """Every request that the server saw is in the ledger, and so is what it may have cost."""
     keys = Counter(line["idempotency_key"] for line in seen.lines if line["type"] == "sent")
     assert Counter(seen.bill.idempotency_keys) <= keys, "a request left before its `sent` was durable"
-    ends = settled(seen.lines)
+    ends = [line for line in settled(seen.lines) if line["outcome"] in BILLED]
+    waiting = open_attempts(seen.lines)
+    assert seen.bill.billed <= len(ends) + len(waiting), "more was billed than the ledger says may have been"
     known = sum(line["usage"]["total_tokens"] for line in ends if line["usage"])
-    unknown = sum(line["outcome"] in BILLED and not line["usage"] for line in ends) + len(open_attempts(seen.lines))
-    worst = 1000
+    unknown = sum(not line["usage"] for line in ends) + len(waiting)
+    worst = max(1000, -(-seen.bill.usage.total_tokens // max(1, seen.bill.billed)))
     assert known + worst * unknown >= seen.bill.usage.total_tokens, "the bill is above the ledger"
+    assert unknown or known == seen.bill.usage.total_tokens, "no usage is missing, and yet it is not the bill"
+
+
+def check_unsynced(seen: Seen, before: Sequence[Line]) -> None:
+    """What a run added to the ledger in its last write, whose sync was never made, led to no request and to no name."""
+    added = seen.lines[len(before) :]
+    last = [line for line in added if line["group"] == added[-1]["group"]]
+    keys = {line["idempotency_key"] for line in last if line["type"] == "sent"}
+    older = {line["idempotency_key"] for line in seen.lines[: -len(last) or None] if line["type"] == "sent"}
+    assert not (keys - older) & seen.bill.idempotency_keys.keys(), "a request left before its line was durable"
+    named = {output["sha256"]: output["part"] for line in last for output in line.get("outputs") or ()}
+    for path, data in seen.pictures.items():
+        assert not named.get(digest(data)), f"{path} got its name before its line was durable"
 
 
 def check_attempts(lines: Sequence[Line], most: int = 3) -> None:
-    """Attempts are numbered once each, end once each, and stay below `retries.max_attempts`."""
+    """Attempts are numbered once each, end once each, and stay below `retries.max_attempts` between reopenings."""
     sent = Counter((line["fingerprint"], line["attempt"]) for line in lines if line["type"] == "sent")
     ends = Counter((line["fingerprint"], line["attempt"]) for line in settled(lines))
     assert max(sent.values(), default=0) <= 1
     assert sent == ends
-    billed = Counter(x["fingerprint"] for x in settled(lines) if x["outcome"] in BILLED and x["code"] not in OURS)
-    assert max(billed.values(), default=0) <= most
+    billed: Counter[str] = Counter()
+    for line in lines:
+        if line["type"] == "reopened":
+            billed[line["fingerprint"]] = 0
+        elif settled([line]) and line["outcome"] in BILLED and line["code"] not in OURS:
+            billed[line["fingerprint"]] += 1
+            assert billed[line["fingerprint"]] <= most
     won = Counter(line["fingerprint"] for line in settled(lines) if line["outcome"] == "succeeded")
     assert max(won.values(), default=0) <= 1
 
@@ -209,8 +218,13 @@ def check_summary(lines: Sequence[Line], summary: Line) -> None:
         assert summary["usage"][name] == sum(line["usage"][name] for line in ends if line["usage"])
     tasks = summary["tasks"]
     assert tasks["total"] == sum(count for end, count in tasks.items() if end != "total")
+    assert tasks["done"] == len({line["task"] for line in ends if line["outcome"] == "succeeded"})
     complete = tasks["done"] + tasks["skipped"] + tasks["reused"] == tasks["total"]
     assert (summary["exit"] == 0) == complete
+    end = own[-1]
+    assert end["type"] == "end"
+    assert (end["counts"], end["exit"], end["images"]) == (tasks, summary["exit"], summary["images"])
+    assert (end["attempts"], end["usage"]) == (summary["attempts"], summary["usage"])
 
 
 def settled(lines: Sequence[Line]) -> list[Line]:

@@ -1,17 +1,18 @@
 """strace, which makes the N-th call of a kind kill its process, or fail.
 
-Calls are counted in each thread by itself, from the moment the run's process began to run.
+Calls are counted in each thread by itself, from the moment the run's process began to run: the N-th call is that of the
+thread which comes to N first, and N ends where no thread comes to it. So a busy thread hides what another one does:
+the wake-ups that a worker writes come to each N before the loop's writes to the endpoint do. A point may therefore look
+at one path alone, or at the loop's thread alone (`on`).
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,21 +42,55 @@ CALLS: dict[str, str] = {
 }
 """Kinds of calls, each with the system calls that make it."""
 
+PLACES: dict[str, str] = {"ledger": "out/ledger.jsonl", "parts": "out/.retouch/parts"}
+"""Paths below a trial's folder that a point may look at alone; each is there before the run begins."""
+
+LOOP = "the loop"
+"""The thread of the event loop, in place of a path: it alone speaks to the endpoint."""
+
+FOCUSED = (
+    ("write", "ledger"),
+    ("fdatasync", "ledger"),
+    ("ftruncate", "ledger"),
+    ("open", "parts"),
+    ("fsync", "parts"),
+    ("link", "parts"),
+    ("unlink", "parts"),
+    ("write", LOOP),
+    ("send", LOOP),
+)
+"""The steps of the protocol that other calls of their kind may hide, each by what it is about or who makes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place to strike: the N-th call of a kind in one thread."""
+    """A place to strike: the N-th call of a kind in one thread; with `on` only calls on this one of PLACES, or only
+    those of the LOOP, count.
+
+    The 0-th is NOWHERE: all kinds are traced, and none is struck.
+    """
 
     call: str
     number: int
+    on: str = ""
 
     def __str__(self) -> str:
-        return f"{self.call}-{self.number}"
+        return f"{self.call}{self.on and f' on {self.on}'} {self.number}".replace(" ", "-")
 
     @property
     def kill(self) -> str:
         """strace's words for a kill at this call, before the kernel sees it."""
         return f"inject={CALLS[self.call]}:signal=SIGKILL:when={self.number}"
+
+    def words(self, folder: Path) -> tuple[str, ...]:
+        """All of strace's words: the kill, and a trace of the calls that were counted, with what they are about."""
+        if not self.number:
+            return (f"trace={','.join(CALLS.values())}", "-yy")
+        paths = (f"-P={folder / PLACES[self.on]}",) if self.on in PLACES else ()
+        return (self.kill, f"trace={CALLS[self.call]}", "-yy", *paths)
+
+
+NOWHERE = Point("", 0)
 
 
 def require() -> None:
@@ -68,13 +103,11 @@ def require() -> None:
 
 
 @contextmanager
-def traced(process: Process, log: Path, *words: str) -> Iterator[None]:
-    """Attach to a held process with strace's `-e` words and let it begin."""
-    command = ["strace", "-f", "-qq", "-o", str(log), "-p", str(process.pid)]
+def traced(process: Process, log: Path, *words: str, alone: bool = False) -> Iterator[None]:
+    """Attach to a held process with strace's `-e` words and let it begin; `alone` looks at no thread but its first."""
+    command = ["strace", *([] if alone else ["-f"]), "-qq", "-o", str(log), "-p", str(process.pid)]
     with subprocess.Popen(
-        [*command, *(part for word in words for part in (("-e", word) if word[0] != "-" else word.split("=", 1)))],
-        stderr=subprocess.PIPE,
-        text=True,
+        [*command, *(part for word in words for part in _option(word))], stderr=subprocess.PIPE, text=True
     ) as tracer:
         try:
             _wait_until_attached(process, tracer)
@@ -86,6 +119,10 @@ def traced(process: Process, log: Path, *words: str) -> Iterator[None]:
         tracer.wait(PATIENCE)
 
 
+def _option(word: str) -> list[str]:
+    return ["-e", word] if word[0] != "-" else word.split("=", 1)
+
+
 def _wait_until_attached(process: Process, tracer: subprocess.Popen[str]) -> None:
     until = time.monotonic() + PATIENCE
     while f"TracerPid:\t{tracer.pid}\n" not in Path(f"/proc/{process.pid}/status").read_text():
@@ -93,11 +130,3 @@ def _wait_until_attached(process: Process, tracer: subprocess.Popen[str]) -> Non
             assert tracer.stderr is not None
             raise RuntimeError(f"strace cannot attach: {tracer.stderr.read()}")
         time.sleep(0.002)
-
-
-def counted(log: Path) -> dict[str, int]:
-    """How often the busiest thread of a trace made each kind of call."""
-    kinds = {name: kind for kind, names in CALLS.items() for name in names.split(",")}
-    calls = re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE)
-    counts = Counter((kinds[name], thread) for thread, name in calls if name in kinds)
-    return {kind: max((n for (one, _), n in counts.items() if one == kind), default=0) for kind in CALLS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ from pipeline.durable import sync_folder
 from pipeline.errors import StorageError
 from pipeline.outputs.folder import PARTS, OutputFolder
 from pipeline.outputs.spill import Spill, SpillPart
+from tests.faults.ground import Ground
 from tests.faults.invariants import settled
+from tests.faults.strace import Point
 from tests.faults.trial import Trial
 
 PART = SpillPart("20260101T000000Z-abcdef-0123456789abcdef-1-1.part", b"a whole picture")
@@ -66,6 +68,35 @@ def test_a_result_that_another_shard_takes_in_meanwhile_is_no_fault(
     spill.done(waiting)
     monkeypatch.setattr(Path, "glob", lambda path, pattern: iter([waiting.folder / "line"]))
     assert spill.waiting() == []
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        Point("write", 2, "ledger"),
+        Point("fdatasync", 2, "ledger"),
+        Point("open", 3, "parts"),
+        Point("link", 2, "parts"),
+        Point("unlink", 3),
+        Point("unlink", 4),
+        Point("fsync", 15),
+    ],
+    ids=str,
+)
+def test_a_kill_while_spilled_results_are_taken_in_loses_none(ground: Callable[[str], Ground], point: Point) -> None:
+    """At a part of one of three, at its line, its name, and while it leaves the spill folder; it is there once."""
+    there = ground("taking in spilled results")
+    assert there.strike(point, point)[0]
+    assert there.trial.spilled() == []
+    assert there.trial.bill.billed == there.trial.tasks
+
+
+@pytest.mark.parametrize(
+    "point", [Point("write", 8), Point("fdatasync", 9), Point("fsync", 8), Point("rename", 1)], ids=str
+)
+def test_a_kill_while_results_are_spilled_costs_at_most_these(ground: Callable[[str], Ground], point: Point) -> None:
+    """A result is in the spill folder whole, or its attempt is in doubt."""
+    ground("spilling").strike(point)
 
 
 def test_a_spilled_result_stays_where_an_older_ledger_was_put_back(trial: Trial) -> None:
