@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -44,13 +44,17 @@ class Forked:
     parent: subprocess.Popen[str]
     peak: int = 0
 
-    def run(self, stage: Stage, *options: str) -> Finished:
-        """`retouch run` on the job to its end, with --json."""
+    def run(self, stage: Stage, *options: str, environ: Mapping[str, str] | None = None) -> Finished:
+        """`retouch run` on the job to its end, with --json; `environ` goes over the user's surroundings."""
+        return self.call(stage, "run", "--json", *options, environ=environ)
+
+    def call(self, stage: Stage, verb: str, *options: str, environ: Mapping[str, str] | None = None) -> Finished:
+        """A verb on the job to its end."""
         out, err = stage.home / "stdout", stage.home / "stderr"
         order = {
-            "argv": ["retouch", "run", str(stage.manifest), "--json", *options],
+            "argv": ["retouch", verb, str(stage.manifest), *options],
             "folder": str(stage.folder),
-            "environment": environment(stage.home),
+            "environment": environment(stage.home) | dict(environ or {}),
             "out": str(out),
             "err": str(err),
         }

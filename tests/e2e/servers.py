@@ -131,20 +131,41 @@ Scene = Callable[[Wire], Awaitable[None]]
 def says(body: bytes = b"", status: str = "200 OK", **headers: str | None) -> Scene:
     """The scene that sends a whole response and leaves the connection open.
 
-    The request's key stands in for `@KEY@` in headers, and in the body as JSON, HTML or a URL would write it for
-    `@JSON@`, `@HTML@` and `@URL@`.
+    The request's key stands in for `@KEY@`, and as others would write it for the names of `forms_of`.
     """
 
     async def scene(wire: Wire) -> None:
-        key = wire.request.key
-        forms = {"KEY": key, "JSON": json.dumps(key)[1:-1], "HTML": html.escape(key), "URL": quote(key, safe="")}
-        told = body
-        for name, form in forms.items():
-            told = told.replace(f"@{name}@".encode(), form.encode())
-        named = {name: value and value.replace("@KEY@", key) for name, value in headers.items()}
-        await wire.send(response(told, status, **named))
+        told = response(body, status, **headers)
+        head, _, rest = told.partition(b"\r\n\r\n")
+        rest = filled(rest, wire.request.key)
+        head = re.sub(rb"(?<=Content-Length: )%d(?=\r\n|$)" % len(body), b"%d" % len(rest), head)
+        await wire.send(filled(head, wire.request.key) + b"\r\n\r\n" + rest)
 
     return scene
+
+
+def forms_of(key: str) -> dict[str, str]:
+    """A key as it is, and as JSON, HTML, a URL, base64 and careful writers of JSON put it."""
+    return {
+        "KEY": key,
+        "JSON": json.dumps(key)[1:-1],
+        "HTML": html.escape(key),
+        "URL": quote(key, safe=""),
+        "SWAPPED": key.swapcase(),
+        "UNICODE": "".join(char if char.isalnum() else f"\\u00{ord(char):02X}" for char in key),
+        "TWICE": quote(quote(key, safe=""), safe=""),
+        "BASE64": base64.b64encode(key.encode()).decode(),
+        "BASIC": base64.b64encode(f"u:{key}".encode()).decode(),
+        "URLSAFE": base64.urlsafe_b64encode(f"me:{key}".encode()).decode(),
+        "CUT": json.dumps(key)[1:41],
+    }
+
+
+def filled(data: bytes, key: str) -> bytes:
+    """What a server says, with the key's forms in their places."""
+    for name, form in forms_of(key).items():
+        data = data.replace(f"@{name}@".encode(), form.encode())
+    return data
 
 
 OK = says(edit())

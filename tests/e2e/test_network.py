@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from tests.e2e.command import Finished
 from tests.e2e.network_faults import BAD_USAGE, CASES, TIMEOUT, Case
 from tests.e2e.servers import CANARY, KEY, USAGE, Hostile, hostile, stage_of
 from tests.e2e.stage import Stage
+
+LASTING = ("never-an-answer", "one-byte-at-a-time", "heartbeats-for-ever", "not-http", "switching-protocols")
+"""Faults that hold a slot until the time is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,11 @@ class Met:
 
 @pytest.fixture(scope="module")
 def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met]:
-    """All cases in one run."""
+    """All cases in one run, 32 at once."""
     folder = tmp_path_factory.mktemp("hostile")
     with hostile(plays={case.name: case.scenes for case in CASES}) as server:
-        stage = stage_of(folder, server.url, [case.name for case in CASES], limits={"timeout": TIMEOUT})
+        limits = {"timeout": TIMEOUT, "concurrency": 32}
+        stage = stage_of(folder, server.url, [case.name for case in CASES], limits=limits)
         for case, prompt in zip(CASES, stage.job["prompts"], strict=True):
             prompt["request"] = case.request or {}
         yield Met(stage, server, stage.write().run())
@@ -133,3 +138,15 @@ def test_a_rerun_buys_nothing_again(met: Met) -> None:
     assert len(met.server.requests) == requests
     assert [line["type"] for line in met.stage.ledger()[before:]] == ["run", "end"]
     assert run["tasks"]["skipped"] == sum(case.end == "done" for case in CASES)
+
+
+def test_one_after_another_ends_as_many_at_once(tmp_path: Path) -> None:
+    """At concurrency 1 each fault has the same outcomes; those that last until the time is over are left out."""
+    cases = [case for case in CASES if case.name not in LASTING]
+    with hostile(plays={case.name: case.scenes for case in cases}) as server:
+        stage = stage_of(tmp_path, server.url, [case.name for case in cases], limits={"timeout": 30, "concurrency": 1})
+        for case, prompt in zip(cases, stage.job["prompts"], strict=True):
+            prompt["request"] = case.request or {}
+        met = Met(stage, server, stage.write().run())
+    ended = {case.name: " ".join(line["outcome"] for line in met.lines(case.name)) for case in cases}
+    assert ended == {case.name: case.outcomes for case in cases}

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.faults.trial import Trial
 
 CALL = re.compile(r"^(?P<thread>\d+) +(?P<text>\w+\(.*)$")
@@ -44,14 +46,16 @@ def first(calls: list[Call], *words: str, after: int = -1) -> Call:
     return min(found, key=lambda call: call.ended)
 
 
-def test_no_request_byte_leaves_before_its_sent_line_is_durable(trial: Trial, strace: None) -> None:
+@pytest.mark.parametrize("uvloop", [True, False], ids=["uvloop", "asyncio"])
+def test_no_request_byte_leaves_before_its_sent_line_is_durable(trial: Trial, strace: None, uvloop: bool) -> None:
     """For each request: its line written, the ledger synced, then the first byte on the socket."""
+    trial.uvloop = uvloop
     calls = traced_calls(trial)
     for line in trial.lines():
         if line["type"] == "sent":
             written = first(calls, "write(", "ledger.jsonl", line["idempotency_key"])
             synced = first(calls, "fdatasync(", "ledger.jsonl", after=written.ended)
-            left = first(calls, "write", "POST /v1", line["idempotency_key"])
+            left = first(calls, "write" if uvloop else "sendto", "POST /v1", line["idempotency_key"])
             assert left.began > synced.ended
 
 
@@ -75,5 +79,5 @@ def test_a_result_gets_its_name_after_its_bytes_and_its_line_are_durable(trial: 
 
 def traced_calls(trial: Trial) -> list[Call]:
     """The calls of a whole run."""
-    trial.struck("trace=write,writev,fdatasync,fsync,linkat,unlinkat", "-y", "-s=4000").with_exit(0)
+    trial.struck("trace=write,writev,sendto,sendmsg,fdatasync,fsync,linkat,unlinkat", "-y", "-s=4000").with_exit(0)
     return calls_of(trial.folder / "trace")

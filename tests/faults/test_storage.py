@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.endpoint import Endpoint
 from tests.faults.forge import Ended, Forge
 from tests.faults.invariants import Line, arrived, open_attempts, settled
+from tests.faults.refusals import Refusal, RefusingForge
 from tests.faults.trial import FOREIGN, Trial, wait_until
 
 REFUSED = (0, 7)
@@ -21,10 +22,10 @@ REFUSED = (0, 7)
 
 
 @contextmanager
-def tiny(folder: Path, size: str, leave: int) -> Iterator[Path]:
+def tiny(folder: Path, options: str, leave: int) -> Iterator[Path]:
     """A small file system of its own at `folder`, filled up to `leave` bytes by a file that is yielded."""
     mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True, check=False
     )
     if not mounted or mounted.returncode:
         words = "a tmpfs cannot be mounted here"
@@ -58,7 +59,7 @@ def held(trial: Trial) -> list[Line]:
 def test_a_full_disk_keeps_every_paid_result(tmp_path: Path, endpoint: Endpoint, forge: Forge, leave: int) -> None:
     """ENOSPC: exit 7; once there is room the spilled results are taken in, and nothing is bought twice."""
     trial = Trial(tmp_path / "job", endpoint, forge, tasks=60)
-    with tiny(trial.out, "1m", leave) as ballast:
+    with tiny(trial.out, "size=4m", leave) as ballast:
         summary = trial.run().with_exit(7).summary
         assert 0 < summary["tasks"]["pending"] < 60
         assert open_attempts(trial.lines()) == [] or trial.spilled()
@@ -77,7 +78,7 @@ def test_a_full_disk_without_a_spill_folder_holds_what_was_paid(
     """Nowhere to put a result: its line says so from reserved space, and only `--retry held` buys it again."""
     trial = Trial(tmp_path / "job", endpoint, forge, tasks=60)
     (trial.home / "state").write_text("no folder")
-    with tiny(trial.out, "1m", 204_800) as ballast:
+    with tiny(trial.out, "size=1m", 204_800) as ballast:
         trial.run().with_exit(7)
         check_nothing_lost(trial)
         lost = len(held(trial))
@@ -166,7 +167,7 @@ def test_a_disk_that_turns_read_only_stops_the_run(tmp_path: Path, endpoint: End
     """EROFS in the middle: exit 7; what came in meanwhile is spilled and taken in later."""
     trial = Trial(tmp_path / "job", endpoint, forge, tasks=60)
     endpoint.show("latency=0.2s")
-    with tiny(trial.out, "4m", 3_000_000):
+    with tiny(trial.out, "size=4m", 3_000_000):
         process = trial.start()
         endpoint.seen(4)
         subprocess.run(["mount", "-o", "remount,ro", str(trial.out)], check=False)
@@ -177,6 +178,57 @@ def test_a_disk_that_turns_read_only_stops_the_run(tmp_path: Path, endpoint: End
             check_nothing_lost(trial)
         trial.recover()
         assert endpoint.bill.billed == 60
+
+
+def test_a_disk_without_inodes_keeps_every_paid_result(tmp_path: Path, endpoint: Endpoint, forge: Forge) -> None:
+    """No further file can be made, though there is room: exit 7; results are spilled, and taken in later."""
+    trial = Trial(tmp_path / "job", endpoint, forge, tasks=30)
+    with tiny(trial.out, "size=4m,nr_inodes=34", 3_000_000) as ballast:
+        summary = trial.run().with_exit(7).summary
+        assert 0 < summary["tasks"]["pending"] < 30
+        check_nothing_lost(trial)
+        assert held(trial) == []
+        subprocess.run(["mount", "-o", "remount,nr_inodes=1000", str(trial.out)], check=True)
+        ballast.unlink()
+        trial.recover()
+        assert trial.spilled() == []
+        assert endpoint.bill.billed == 30
+
+
+def test_where_nothing_can_be_synced_results_wait_as_parts(
+    tmp_path: Path, endpoint: Endpoint, refusing_forge: RefusingForge
+) -> None:
+    """Ledger, parts and spill folder fail at once: exit 7; what the kernel still holds is kept, not bought again."""
+    trial = Trial(tmp_path / "job", endpoint, refusing_forge)
+    refusing_forge.refusals = (
+        Refusal("sync", "ledger", "EIO", 3),
+        Refusal("sync", "part", "EIO"),
+        Refusal("sync", "spill", "EIO"),
+    )
+    trial.run().with_exit(7)
+    refusing_forge.refusals = ()
+    bought = endpoint.bill.billed
+    assert bought
+    assert (len(open_attempts(trial.lines())), held(trial), trial.spilled()) == (bought, [], [])
+    trial.recover()
+    assert sum(line["salvaged"] for line in settled(trial.lines())) == bought
+    assert endpoint.bill.billed == trial.tasks
+
+
+def test_a_link_in_place_of_the_output_folder_is_not_followed(trial: Trial) -> None:
+    """Swapped for a symlink to elsewhere in mid-run: exit 7, and not one byte lands there."""
+    trial.endpoint.show("latency=0.4s")
+    process = trial.start()
+    trial.endpoint.seen(3)
+    aside, elsewhere = trial.folder / "aside", trial.folder / "elsewhere"
+    elsewhere.mkdir()
+    trial.out.rename(aside)
+    trial.out.symlink_to(elsewhere)
+    ended = process.wait().with_exit(7)
+    assert list(elsewhere.iterdir()) == []
+    trial.out.unlink()
+    aside.rename(trial.out)
+    check_survived(trial, ended)
 
 
 @pytest.mark.parametrize("how", ["removed", "swapped"])
