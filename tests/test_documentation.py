@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic.fields import FieldInfo
 import pipeline
 from pipeline.cli import VERBS, cli
 from pipeline.cli.usage import GROUPS
+from pipeline.ledger.inspection import Damage
 from pipeline.ledger.records import End, Input, Line, Output, Reopened, Reused, Run, Sent, Settled
 from pipeline.ledger.usage import usage_of
 from pipeline.manifest.load import load_job
@@ -34,6 +36,9 @@ from pipeline.run.session import run_line
 from pipeline.run.status import status
 from pipeline.run.summary import Failure, as_json, empty_summary
 from pipeline.run.validate import Validation
+from pipeline.run.verify import Fault, Verification, _counts
+from pipeline.run.verify_ledger import LedgerReport
+from pipeline.run.verify_output import Kind
 from pipeline.sandbox.faults import KEYS
 from pipeline.tasks.compiled import _FILE, _TASK
 from pipeline.tasks.templates import _FILTERS
@@ -227,6 +232,15 @@ def test_every_key_of_usage_json_is_documented() -> None:
     line = Settled(task="t", fingerprint="f", attempt=1, outcome=Outcome.SUCCEEDED)
     found = usage_of([line], ("model", "prompt", "set", "day", "run"))
     assert json_keys(as_json(found)) <= code(section(COMMANDS, "`usage --json`"))
+
+
+def test_every_key_of_verify_json_is_documented(tmp_path: Path) -> None:
+    """A verification with a damaged line and a fault has them all."""
+    report = LedgerReport("ledger.jsonl", 1, 2, (Damage(1, 0, 2),), 0)
+    fault = Fault(Kind.CHANGED, "a.png", "t", "m", "b.png")
+    found = Verification("job", 7, _counts(Counter(), tuple(Kind)), {}, 0, 0, 0.0, (report,), (fault,))
+    assert json_keys(as_json(found)) <= code(section(COMMANDS, "`verify --json`"))
+    assert set(Kind) <= set(rows(section(COMMANDS, "`retouch verify`")))
 
 
 def test_the_small_json_objects_are_documented(tmp_path: Path) -> None:

@@ -65,16 +65,18 @@ def shown_commands() -> list[str]:
     """Every command line of the documentation that calls the tool, in blocks and in running text."""
     text = "\n".join(page.read_text("utf-8") for page in PAGES)
     lines = [line for block in fenced(text, "sh") for line in block.splitlines() if line.startswith("retouch ")]
-    return sorted({*lines, *re.findall(r"`(retouch (?:validate|plan|run|status|usage) [^`]+)`", text)})
+    return sorted({*lines, *re.findall(r"`(retouch (?:validate|plan|run|status|usage|verify) [^`]+)`", text)})
 
 
 @pytest.mark.parametrize("line", shown_commands())
 def test_every_command_shown_can_be_typed(line: str) -> None:
     """The verb knows the options; nothing is run."""
     _, name, *arguments = shlex.split(line.partition(" > ")[0])
-    command = cli.get_command(click.Context(cli), name)
+    # With the settings of the real one: a command remembers the help option that it was first asked for.
+    parent = click.Context(cli, **cli.context_settings)
+    command = cli.get_command(parent, name)
     assert command is not None
-    command.make_context(name, arguments)
+    command.make_context(name, arguments, parent)
 
 
 def test_every_test_that_the_crash_table_names_exists() -> None:
@@ -88,6 +90,13 @@ def test_every_test_that_the_crash_table_names_exists() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert named - found == set()
+
+
+def test_every_row_of_the_crash_table_names_a_test() -> None:
+    """What is said to happen after a crash or a fault was seen to happen."""
+    lines = [line for line in read("docs/crash-table.md").splitlines() if re.match(r"\| (?!crash |fault |rows )", line)]
+    assert len(lines) > 30
+    assert [line for line in lines if not re.search(r"`test_\w+`[^|]* \|$", line)] == []
 
 
 def test_every_room_is_in_the_architecture() -> None:

@@ -85,6 +85,8 @@ COUNTS = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
         (COUNTS | {"output_tokens": 1e300}, None),
         (COUNTS | {"output_tokens": 10**40}, None),
         (COUNTS | {"total_tokens": -1}, None),
+        (COUNTS | {"input_tokens": {"text_tokens": 5}}, None),
+        (COUNTS | {"total_tokens": {"text_tokens": 5}}, None),
         (COUNTS | {"input_tokens_details": {"image_tokens": -4}}, None),
         (COUNTS | {"input_tokens_details": {"image_tokens": [4]}}, None),
         ({"prompt_tokens": 1, "completion_tokens": 2}, None),

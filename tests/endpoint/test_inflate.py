@@ -37,3 +37,8 @@ def test_a_bomb_is_cut_at_the_limit() -> None:
     inflated = inflate(gzip.compress(bytes(10_000_000)), "gzip", 1000)
     assert inflated.body == bytes(1000)
     assert inflated.failure is Failure.RESPONSE_TOO_LARGE
+
+
+def test_a_limit_beyond_what_zlib_counts_is_no_error() -> None:
+    """A `max_response` of 30 digits means no limit; a paid answer must not fail for it."""
+    assert inflate(gzip.compress(BODY), "gzip", 10**29).body == BODY

@@ -146,3 +146,26 @@ def test_mismatches(
 ) -> None:
     """What was not asked for cannot mismatch; all that was asked for is compared."""
     assert mismatches(images, size, format, n) == expected
+
+
+def declaring(data: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose frame has another size, or an animated WebP whose canvas has."""
+    if data.startswith(b"RIFF"):
+        at = data.index(b"VP8X") + 12
+        return data[:at] + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little") + data[at + 6 :]
+    at = data.index(b"\xff\xc2") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+def test_a_few_hundred_bytes_of_webp_or_progressive_jpeg_do_not_take_a_gigabyte(picture: Picture) -> None:
+    """Their decoders hold a picture several times over: 246 bytes took 1.5 GB below the cap of the other formats."""
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (20, 10), (shade, 0, 0)) for shade in (0, 90)]
+    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:])
+    for bomb, most in (
+        (declaring(file.getvalue(), 9000, 10_000), "40,000,000"),
+        (declaring(picture("JPEG", (64, 48), progressive=True), 9000, 10_000), "50,000,000"),
+    ):
+        found = check(bomb)
+        assert isinstance(found, Bad)
+        assert f"declares 9000x10000 pixels, more than the {most}" in found.reason

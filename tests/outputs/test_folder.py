@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import JobError, StorageError
 from pipeline.outputs import folder as folder_module
-from pipeline.outputs.folder import PARTS, REPLACED, UNUSABLE, BlockedError, OutputFolder
+from pipeline.outputs.folder import OWN, PARTS, REPLACED, UNUSABLE, BlockedError, OutputFolder
 
 
 def test_the_own_folders_are_made_for_the_owner_alone(folder: OutputFolder) -> None:
@@ -113,6 +113,42 @@ def test_new_folders_and_their_parents_are_synced_once(folder: OutputFolder, mon
     folder.sync()
     folder.sync()
     assert synced == [folder.root, folder.root / "a", folder.root / "a/b"]
+
+
+def test_folders_that_a_killed_run_made_and_never_synced_are_synced_before_a_part_goes(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is on the medium only with those above it: else a loss of power takes both names of a paid picture."""
+    (folder.root / "a/b").mkdir(parents=True)
+    synced: list[Path] = []
+    monkeypatch.setattr("pipeline.outputs.folder.sync_folder", synced.append)
+    folder.mark("a/b", "x.part")
+    folder.sync()
+    assert synced == [folder.root, folder.root / "a", folder.root / "a/b"]
+
+
+def test_own_folders_and_the_root_that_a_killed_run_made_are_synced_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was killed between making a folder and syncing its name leaves one that is there and may still go."""
+    root = tmp_path / "a/out"
+    (root / PARTS).mkdir(parents=True)
+    synced: list[Path] = []
+    monkeypatch.setattr("pipeline.outputs.folder.sync_folder", synced.append)
+    OutputFolder(root).close()
+    assert {root.parent, root, root / OWN} <= set(synced)
+
+
+def test_each_folder_on_the_way_is_on_the_medium_before_there_is_one_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a kill on the way leaves one name unsynced at most, which the next run can tell: the lowest one there is."""
+    there: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(
+        "pipeline.outputs.folder.sync_folder", lambda path: there.append((path, (tmp_path / "a/b").exists()))
+    )
+    OutputFolder(tmp_path / "a/b").close()
+    assert there[:3] == [(tmp_path.parent, False), (tmp_path, False), (tmp_path / "a", True)]
 
 
 def test_a_folder_that_somebody_removed_does_not_fail_the_sync(folder: OutputFolder) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import StorageError
 from pipeline.outputs import parts
-from pipeline.outputs.folder import PARTS, OutputFolder
+from pipeline.outputs.folder import PARTS, UNUSABLE, OutputFolder
 from pipeline.outputs.keep import KEPT, keep_unusable
 from pipeline.outputs.parts import (
     PartName,
@@ -168,6 +168,15 @@ def test_an_unusable_body_is_kept_up_to_its_first_mebibyte_for_the_owner_alone(f
     kept = folder.root / ".retouch" / "unusable" / "run-1.body"
     assert kept.stat().st_size == KEPT == 1_048_576
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_the_name_of_a_kept_body_is_on_the_medium_before_the_line_that_tells_of_it(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("pipeline.outputs.keep.sync_folder", synced.append)
+    keep_unusable(folder, "run-1.body", b"<html>")
+    assert synced == [folder.root / UNUSABLE]
 
 
 def test_a_kept_body_is_never_overwritten(folder: OutputFolder) -> None:

@@ -93,6 +93,17 @@ def test_images_are_synced_before_the_line_gets_its_name(spill: Spill, monkeypat
     assert named == [False] * 3
 
 
+def test_a_spill_folder_that_a_killed_run_made_and_never_synced_is_synced(
+    spill: Spill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result is spilled only when the names of all folders above it are on the medium."""
+    spill.folder.mkdir(parents=True)
+    synced: list[Path] = []
+    monkeypatch.setattr("pipeline.outputs.spill.sync_folder", synced.append)
+    spill.store(LINE, PARTS)
+    assert {spill.folder.parent, spill.folder} <= set(synced)
+
+
 def test_a_result_taken_in_twice_is_there_once(spill: Spill, folder: OutputFolder) -> None:
     spill.store(LINE, PARTS)
     for _ in range(2):

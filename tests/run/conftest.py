@@ -195,7 +195,12 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench whose transport is its own `post`, and whose sleeps pass at once on its own clock."""
-    made = Bench(tmp_path)
+    return bench_in(tmp_path, monkeypatch)
+
+
+def bench_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """As the fixture, for who has a folder and a patch of their own; it holds for the command in this process too."""
+    made = Bench(folder)
 
     class Scripted:
         def __init__(self, *_: object, **__: object) -> None:

@@ -125,6 +125,50 @@ async def test_a_foreign_file_that_took_the_name_meanwhile_stays(bench: Bench) -
     assert (bench.out / "set/white/one-1.png").read_bytes() == b"mine"
 
 
+async def test_results_with_the_same_bytes_are_files_of_their_own(bench: Bench) -> None:
+    """Each is named from its own part: as two names of one file, an edit of one would change the other."""
+    bench.images("one", "two")
+    bench.say = lambda edit: answer(picture(1))
+    await bench.run()
+    for line in bench.lines(Settled):
+        (output,) = line.outputs
+        (bench.out / output.path).rename(bench.out / ".retouch/parts" / output.part)
+    cut_after(bench, Settled)
+    await bench.run()
+    one, two = sorted(bench.out / name for name in bench.files())
+    assert (one.read_bytes(), two.read_bytes()) == (picture(1), picture(1))
+    assert not one.samefile(two)
+
+
+async def test_a_result_taken_back_is_named_though_its_bytes_lie_among_the_replaced_files(bench: Bench) -> None:
+    """Killed between the line and the name: the newer result does not stay where the older one belongs."""
+    bench.images("one")
+    older, newer, path = picture(1), picture(2), bench.out / "set/white/one-1.png"
+    jobs = [bench.job(prompts=[{"name": "white", "text": text}]) for text in ("White.", "Black.")]
+    bench.say = lambda edit: answer(older if edit.fields["prompt"] == "White." else newer)
+    for job in (*jobs, jobs[0]):
+        await bench.run(job)
+    cut_after(bench, Reused)
+    (line,) = bench.lines(Reused)
+    (bench.out / ".retouch/parts" / line.outputs[0].part).write_bytes(older)
+    path.write_bytes(newer)
+    assert (await bench.run(jobs[0])).tasks["skipped"] == 1
+    assert (path.read_bytes(), bench.parts(), bench.posts) == (older, set(), [])
+
+
+async def test_a_result_that_made_way_stays_so_when_its_part_is_found_again(bench: Bench) -> None:
+    """Its part was not removed before power was lost: that does not bring it back under the newer result's name."""
+    bench.images("one")
+    older, newer, path = picture(1), picture(2), bench.out / "set/white/one-1.png"
+    jobs = [bench.job(prompts=[{"name": "white", "text": text}]) for text in ("White.", "Black.")]
+    bench.say = lambda edit: answer(older if edit.fields["prompt"] == "White." else newer)
+    for job in jobs:
+        await bench.run(job)
+    (bench.out / ".retouch/parts" / bench.lines(Settled)[0].outputs[0].part).write_bytes(older)
+    assert (await bench.run(jobs[1])).tasks["skipped"] == 1
+    assert (path.read_bytes(), bench.parts()) == (newer, set())
+
+
 async def test_parts_of_no_line_are_removed_and_other_files_are_not(bench: Bench) -> None:
     """Only files that have a part's name are ours to remove."""
     bench.images("one")

@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pipeline.decode import Picture
+from pipeline.endpoint.form import Edit
+from pipeline.endpoint.reply import Reply
 from pipeline.errors import JobError, LockedError, RebuyError
 from pipeline.ledger.lock import FolderLock
 from pipeline.ledger.records import Reopened, Reused, Sent, Settled
 from pipeline.run.plan import plan
 from pipeline.run.status import status
+from pipeline.tasks.inputs import Unusable
+from pipeline.tasks.pictures import picture_of
 from tests.run.conftest import Bench, answer, picture, refusal
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +45,27 @@ async def test_a_changed_prompt_is_bought_and_the_old_result_kept(bench: Bench) 
     assert (summary.tasks["reused"], bench.posts) == (1, [])
     assert (bench.out / RESULT).read_bytes() == first
     assert (await bench.run(bench.job(**white("First")))).tasks["skipped"] == 1
+
+
+async def test_a_foreign_file_that_came_during_a_run_stays_when_its_task_is_made_again(bench: Bench) -> None:
+    """A line names it, as the result was to get that name; the result lies beside it, and the file is not ours."""
+    bench.images("one")
+
+    def say(edit: Edit) -> Reply:
+        (bench.out / RESULT).parent.mkdir(parents=True)
+        (bench.out / RESULT).write_bytes(b"mine")
+        return answer(picture(1))
+
+    bench.say = say
+    await bench.run()
+    summary = await bench.run(bench.job(**white("Second")))
+    assert (summary.tasks["invalid"], bench.posts) == (1, [])
+    assert (bench.out / RESULT).read_bytes() == b"mine"
+    (bench.out / RESULT).unlink()
+    bench.say = lambda edit: answer(picture(2))
+    assert (await bench.run(bench.job(**white("Second")))).tasks["done"] == 1
+    (bench.out / RESULT).write_bytes(b"edited")
+    assert (await bench.run(bench.job(**white("Third")))).tasks["done"] == 1
 
 
 async def test_another_format_moves_the_old_file_away(bench: Bench) -> None:
@@ -236,7 +262,12 @@ async def test_strict_sends_nothing_when_one_image_is_bad(bench: Bench) -> None:
 async def test_strict_decodes_each_file_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A matrix of prompts over one photo must not decode it once for each."""
     seen: list[str] = []
-    monkeypatch.setattr("pipeline.run.survey.full_check", lambda path: seen.append(Path(path).name))
+
+    def look(path: str) -> Picture | Unusable:
+        seen.append(Path(path).name)
+        return picture_of(path)
+
+    monkeypatch.setattr("pipeline.run.decoding.picture_of", look)
     bench.images("one", "two")
     await bench.run(bench.job(prompts=[{"name": name, "text": name} for name in "abc"]), strict=True)
     assert sorted(seen) == ["one.png", "two.png"]

@@ -1,0 +1,35 @@
+"""How closely inputs are looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.run.inputs import Inputs, Look
+from pipeline.tasks.cache import InputCache
+from pipeline.tasks.inputs import InputFile
+from pipeline.tasks.task import Input, Item, Task
+from tests.run.conftest import picture
+
+
+class Liar(InputCache):
+    """A cache that vouches for bytes that are not there."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def inspect(self, path: str, *, known: object = None) -> InputFile:
+        return InputFile(path, "0" * 64, 1, 1, "image/png")
+
+
+def test_a_look_afresh_believes_no_cache(tmp_path: Path) -> None:
+    """Sending noticed that a file is not what the cache says: asking the cache again would go on for ever."""
+    photo = tmp_path / "a.png"
+    photo.write_bytes(picture())
+    item = Item("set", "a", (str(photo),))
+    task = Task("set/a/p", item, "p", (), 1, {}, (Input("item", str(photo)),), ("a",))
+    inputs = Inputs(str(tmp_path), Liar())
+    (cached,) = inputs.of(task, None, Look.HASH)  # type: ignore[misc]  # it is usable
+    (read,) = inputs.of(task, None, Look.AFRESH)  # type: ignore[misc]  # as above
+    assert cached.sha256 == "0" * 64
+    assert (read.sha256, read.bytes) != (cached.sha256, cached.bytes)
+    assert read.bytes == photo.stat().st_size
