@@ -9,9 +9,9 @@ from __future__ import annotations
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from pipeline.manifest.values import Duration, Label, Money, Name, Share, Size
+from pipeline.manifest.values import Duration, Label, Money, Name, Share, Size, no_truth_value
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Scalar = Annotated[str | int | float | bool, Field(title="text, a number, true or false")]
@@ -250,7 +250,7 @@ class Output(Model):
 class Manifest(Model):
     """A job manifest: image sets, prompts, and how to send and store them."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(no_truth_value)]
     """Version of this format."""
     name: Name
     """Name of the job; its output folder belongs to it."""

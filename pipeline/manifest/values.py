@@ -17,6 +17,13 @@ _LONGEST = 30
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 
 
+def no_truth_value(value: Any) -> Any:
+    """Anything but true and false: Python takes true for 1. Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is no number; expected one")
+    return value
+
+
 def parse_duration(value: Any) -> float:
     """`90s`, `50m`, `1.5h`, `250ms`, `2d` or a plain number of seconds, as seconds.
 

@@ -91,7 +91,7 @@ def holder(folder: Path) -> str | None:
 
 def _alive(text: str) -> bool:
     """Whether the process that signed is there; of another host's nothing can be known, so it counts as there."""
-    match = re.match(r"pid (\d+) on (\S+) since", text)
+    match = re.match(r"pid ([1-9][0-9]{0,8}) on (\S+) since", text)
     if match is None or match[2] != socket.gethostname():
         return match is not None
     try:

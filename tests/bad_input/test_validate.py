@@ -187,6 +187,7 @@ def slow_validate(folder: Path, seconds: float) -> Iterator[subprocess.Popen[byt
 def test_an_interrupt_ends_it_cleanly(folder: Path) -> None:
     """Ctrl-C: one line and exit 130, once the files that are being decoded are; what waits is not begun."""
     with slow_validate(folder, 1) as process:
+        time.sleep(0.5)  # a full queue waits by now
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=40)
     assert (process.returncode, err) == (130, b"".join(INTERRUPTED))

@@ -195,8 +195,8 @@ SCENES = (
     Scene("spilling", new, tasks=8, concurrency=8, uvloop=False, kinds=WRITES, clean=7, strike=strike_while_spilling),
     Scene("making way", changed, tasks=2),
     Scene("taking over by copy", renamed, tasks=2, uvloop=False),
-    Scene("--redo", finished, tasks=2, options=("--redo", "*")),
-    Scene("--retry", refused, 2, uvloop=False, options=("--retry", "failed"), again=("--retry", "failed")),
+    Scene("redo", finished, tasks=2, options=("--redo", "*")),
+    Scene("retry", refused, 2, uvloop=False, options=("--retry", "failed"), again=("--retry", "failed")),
     Scene(
         "one of two shards",
         new,

@@ -2,7 +2,7 @@
 
 For each scene and kind of call N goes from 1 until runs end without reaching their N-th call; each kill is followed by
 runs to the end and by every invariant. Then a larger job is killed at random moments, again and again. What fails is
-named, with its folder left for a look; tables count the rest, and `--json` keeps each point by itself.
+named, with its folder left for a look; tables count the rest, and `--json` keeps each point by itself, a line each.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -124,17 +125,24 @@ class Sweep:
     made: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     """What each scene's run calls, about what."""
     failed: list[str] = field(default_factory=list)
+    kept: IO[bytes] | None = None
 
     def work(self, folder: Path) -> None:
         """Take chains until none is left."""
-        with stall(folder) as place:
-            while self.chains:
-                chain = self.chains.popleft()
-                call, on = chain.kind
-                self._collect(f"{chain.scene.name}: {call}{on and f' on {on}'}", self._strike_all(place, chain))
-            while self.random:
-                kills, seed = self.random.popleft()
-                self._collect(f"random kills, seed {seed}", strike_at_random(place, kills, seed))
+        try:
+            with stall(folder) as place:
+                self._work(place)
+        except Exception:
+            self.failed.append(traceback.format_exc())
+
+    def _work(self, place: Stall) -> None:
+        while self.chains:
+            chain = self.chains.popleft()
+            call, on = chain.kind
+            self._collect(f"{chain.scene.name}: {call}{on and f' on {on}'}", self._strike_all(place, chain))
+        while self.random:
+            kills, seed = self.random.popleft()
+            self._collect(f"random kills, seed {seed}", strike_at_random(place, kills, seed))
 
     def _strike_all(self, place: Stall, chain: Chain) -> Iterator[Result]:
         ground = Ground(chain.scene, place.trial(chain.scene))
@@ -150,6 +158,8 @@ class Sweep:
             for result in results:
                 found.append(result)
                 self.results.append(result)
+                if self.kept:
+                    self.kept.write(msgspec.json.encode(asdict(result)) + b"\n")
         except Exception:
             self.failed.append(f"{name}\n{traceback.format_exc()}")
         killed = [result for result in found if result.outcome != UNREACHED]
@@ -178,6 +188,7 @@ def main() -> None:
     each = -(-asked.random // asked.jobs)
     shares = [(min(each, asked.random - begun), asked.seed + begun) for begun in range(0, asked.random, each or 1)]
     sweep = Sweep(deque(sorted(chains, key=lambda chain: -chain.scene.concurrency)), deque(shares))
+    sweep.kept = asked.json and asked.json.open("ab", buffering=0)
     workers = [threading.Thread(target=sweep.work, args=(folder / f"worker-{n}",)) for n in range(asked.jobs)]
     for worker in workers:
         worker.start()
@@ -185,9 +196,9 @@ def main() -> None:
         worker.join()
     seconds = time.monotonic() - began
     print(tables(sweep.results, sweep.made), *sweep.failed, f"{seconds:.0f} s; {folder}", sep="\n")
-    if asked.json:
-        asked.json.write_bytes(msgspec.json.encode([asdict(result) for result in sweep.results]))
-    sys.exit(1 if sweep.failed or any(result.outcome == BROKEN for result in sweep.results) else 0)
+    if sweep.failed or any(result.outcome == BROKEN for result in sweep.results):
+        sys.exit(1)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,6 @@ POINTS: dict[str, dict[tuple[str, str], tuple[int, ...]]] = {
         ("write", "ledger"): (2, 3),
         ("fdatasync", "ledger"): (3,),
         ("link", "parts"): (3,),
-        ("unlink", "parts"): (9,),
         ("write", LOOP): (40,),
         ("read", ""): (60,),
     },
@@ -57,14 +56,13 @@ POINTS: dict[str, dict[tuple[str, str], tuple[int, ...]]] = {
     "after a name was given": {("unlink", "parts"): (1, 3), ("fsync", ""): (5,)},
     "making way": {("link", "parts"): (1, 2), ("unlink", ""): (1, 2), ("fdatasync", "ledger"): (3,)},
     "taking over by copy": {("fsync", "parts"): (1,), ("fdatasync", "ledger"): (2,), ("link", "parts"): (1, 2)},
-    "--redo": {("write", "ledger"): (2, 3, 5), ("link", "parts"): (2,)},
-    "--retry": {("write", "ledger"): (2, 3, 5), ("fdatasync", "ledger"): (3,)},
+    "redo": {("write", "ledger"): (2, 3, 5), ("link", "parts"): (2,)},
+    "retry": {("write", "ledger"): (2, 3, 5), ("fdatasync", "ledger"): (3,)},
     "first run without hard links": {("rename", ""): (1, 2)},
     "one of two shards": {
         ("write", LOOP): (5,),
         ("fsync", "parts"): (2,),
         ("link", "parts"): (1,),
-        ("flock", ""): (3,),
     },
 }
 """Points by scene, kind of call and what alone counts: those that lie on both sides of a step of the protocol."""

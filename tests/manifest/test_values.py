@@ -33,6 +33,11 @@ def test_what_is_no_number_is_a_value_error(parse: Callable[[Any], Any], value: 
         parse(value)
 
 
+def test_true_is_not_version_1(faults: Faults) -> None:
+    """Python takes true for 1, and the schema does not."""
+    assert faults(minimal(version="true")) == ["1:1: version: true is a truth value; expected 1"]
+
+
 def test_money_is_what_was_written() -> None:
     """Never a binary float's digits."""
     assert [parse_money(value) for value in (0.1, 3, Decimal("1.10"))] == [Decimal("0.1"), Decimal(3), Decimal("1.10")]

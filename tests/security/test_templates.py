@@ -160,8 +160,8 @@ MANIFESTS = {
     "deep-mapping": "".join(" " * depth + "a:\n" for depth in range(2_000)),
     "merge-bomb": "base: &b {x: 1}\nversion: {<<: [" + ", ".join(["*b"] * 50_000) + "]}\n",
     "long-scalar": "version: " + "9" * 1_000_000 + "\n",
-    "many-keys": "".join(f"k{number}: 1\n" for number in range(100_000)),
-    "anchors": "".join(f"k{number}: &a{number} x\n" for number in range(20_000)),
+    "many-keys": "".join(f"k{number}: 1\n" for number in range(20_000)),
+    "anchors": "".join(f"k{number}: &a{number} x\n" for number in range(5_000)),
 }
 
 
