@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import decode, intact
@@ -60,18 +61,28 @@ async def recover(context: Context, files: Sequence[int], suffix: str) -> None:
         await _publish(context, entry, known)
     for spilled in await context.in_thread(context.spill.waiting):
         await _take_in(context, spilled, files)
-    for where in [where for where in context.state.open_sent if where.file in files]:
-        await _settle(context, where)
+    for sent in await context.in_thread(lambda: _open_sent(context, files)):
+        await _settle(context, sent)
     await context.in_thread(lambda: _clean(context, suffix))
 
 
 def _unpublished(context: Context, files: Sequence[int], left: set[str]) -> Iterator[Unpublished]:
-    """Lines with an output that is still a part, however old: a run that could not name one has its `end` too."""
-    for file in files if left else ():
-        for entry in context.ledgers.entries_of(file):
-            line = entry.record
-            if isinstance(line, Settled | Reused) and any(output.part in left for output in line.outputs):
-                yield Unpublished(line, entry.where)
+    """Lines with an output that is still a part, however old: a run that could not name one has its `end` too.
+
+    In the order in which they were written, whatever their ledgers: of a task's results the newest gets the name.
+    """
+    for entry in context.ledgers.entries() if left else ():
+        line = entry.record
+        if entry.where.file not in files or not isinstance(line, Settled | Reused):
+            continue
+        if any(output.part in left for output in line.outputs):
+            yield Unpublished(line, entry.where)
+
+
+def _open_sent(context: Context, files: Sequence[int]) -> list[Sent]:
+    """The attempts without an end, in the order in which they were made: of a task's results the newest is its last."""
+    lines = (context.ledgers.read(where) for where in context.state.open_sent if where.file in files)
+    return sorted((line for line in lines if isinstance(line, Sent)), key=attrgetter("at"))
 
 
 def _earlier_paths(context: Context, unpublished: Sequence[Unpublished]) -> Callable[[str], bool]:
@@ -142,9 +153,7 @@ def _is_of(context: Context, where: Where, line: Settled) -> bool:
     return isinstance(sent, Sent) and (sent.fingerprint, sent.attempt) == (line.fingerprint, line.attempt)
 
 
-async def _settle(context: Context, where: Where) -> None:
-    sent = context.ledgers.read(where)
-    assert isinstance(sent, Sent)
+async def _settle(context: Context, sent: Sent) -> None:
     salvaged = await context.in_thread(lambda: _salvage(context, sent))
     line = settled_line(sent, salvaged)
     known = context.state.knows_path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,24 @@ async def test_a_shard_leaves_another_shards_attempts_alone(bench: Bench) -> Non
     assert [line.code for line in bench.lines(Settled) if line.code] == []
     await bench.run(bench.job(request={"model": "m", "n": 1}))
     assert "interrupted" in [line.code for line in bench.lines(Settled)]
+
+
+async def test_the_newest_of_a_tasks_results_is_its_last_whichever_ledger_has_it(bench: Bench) -> None:
+    """An older attempt of another prompt, open in a ledger that comes later, must not take the name from it."""
+    bench.images("one")
+    for number, (text, shard) in enumerate((("First", None), ("Second", (1, 1))), start=1):
+        bench.say = lambda edit, number=number: answer(picture(number))  # type: ignore[misc]  # called in this round
+        await bench.run(bench.job(prompts=[{"name": "white", "text": text}]), shard=shard)
+    for ledger in ("ledger.jsonl", "ledger-1-of-1.jsonl"):
+        path = bench.out / ledger
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    shutil.rmtree(bench.out / "set")
+    for number, sent in enumerate(bench.lines(Sent), start=1):
+        name = part_name(sent.run, sent.fingerprint, sent.attempt, 1)
+        (bench.out / ".retouch/parts" / name).write_bytes(picture(number))
+    summary = await bench.run(bench.job(prompts=[{"name": "white", "text": "Second"}]))
+    assert (summary.tasks["skipped"], bench.posts, bench.lines(Reused)) == (1, [], [])
+    assert (bench.out / "set/white/one-1.png").read_bytes() == picture(2)
 
 
 async def test_a_spilled_result_is_taken_in_after_a_kill(bench: Bench) -> None:
