@@ -132,9 +132,16 @@ def test_a_cancelled_arun_settles_and_passes_the_cancellation_on(stage: Stage, e
     """`asyncio.timeout` around `arun` ends it soon, with its attempts settled in doubt and its `end` line written."""
     endpoint.show("hang=1")
     text = """
+async def end_once_sent(limit):
+    ledger = job.output / "ledger.jsonl"
+    while not ledger.exists() or b'"type":"sent"' not in ledger.read_bytes():
+        await asyncio.sleep(0.01)
+    limit.reschedule(asyncio.get_running_loop().time())
+
 async def main():
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(None) as limit:
+            watching = asyncio.create_task(end_once_sent(limit))
             await pipeline.arun(job)
     except TimeoutError:
         return "timeout"

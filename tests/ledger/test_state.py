@@ -214,6 +214,7 @@ def test_replay_and_life_give_the_same_state(tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("count", [12_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.timeout(400)
 def test_a_task_takes_less_than_200_bytes(count: int) -> None:
     """A task that succeeded at once is kept in at most 200 bytes, also right after the tables grew."""
     first, second = sent("", fingerprint="0"), settled("", "succeeded", fingerprint="0")

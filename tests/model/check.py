@@ -190,7 +190,9 @@ def _contested(trial: Trial, fates: Sequence[Fate]) -> set[str]:
         for output in last["outputs"] if last else ():
             holders[output["path"].rpartition(".")[0]].add(fate.want.id)
     if trial.script.intruder is not None:
-        writers[trial.script.intruder[1].rpartition(".")[0]].add("an intruder")
+        stem = trial.script.intruder[1].rpartition(".")[0]
+        holders[stem] |= writers[stem]
+        writers[stem].add("an intruder")
     return {task for stem, ids in holders.items() for task in ids if writers[stem] - {task}}
 
 
