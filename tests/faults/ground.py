@@ -69,10 +69,15 @@ class Ground:
         """The kinds of calls that the scene's run makes, each with what it is about."""
         return made(self.trace(), until="connect" if self.scene.recovery else "")
 
-    def find(self, call: str, about: str, which: int) -> Point:
-        """Where a kill strikes the `which`-th call of a kind about something: 0 is the first, -1 the last."""
+    def find(self, call: str, about: str, which: int) -> list[Point]:
+        """Where a kill strikes the `which`-th call of a kind about something: 0 is the first, -1 the last.
+
+        The calls before it follow, the nearest first, for a run whose threads share their work otherwise, so that none
+        of them makes as many.
+        """
         self.calls = self.calls or strikeable(self.trace())
-        return Point(call, [one.number for one in self.calls if (one.call, one.about) == (call, about)][which])
+        numbers = [one.number for one in self.calls if (one.call, one.about) == (call, about)]
+        return [Point(call, number) for number in reversed(numbers[: numbers.index(numbers[which]) + 1])]
 
 
 def kill_at_random(trial: Trial, chance: random.Random, most: int) -> int:
