@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import AnyStr, Final, NoReturn
 
@@ -62,6 +63,19 @@ class Key:
 def mask(text: AnyStr, key: Key | None) -> AnyStr:
     """The text without the key; a key of fewer than four characters is a placeholder and is left alone."""
     return text if key is None else key.mask(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key of each of a job's endpoints, in their order; None where one wants none."""
+
+    each: tuple[Key | None, ...]
+
+    def mask(self, text: str) -> str:
+        """The text without any of them."""
+        for key in self.each:
+            text = mask(text, key)
+        return text
 
 
 _known: Final[dict[str, Key]] = {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.errors import Problem
-from pipeline.manifest.address import check_endpoint
 from pipeline.manifest.models import ImageSet, Manifest, Prompt, Request
+from pipeline.manifest.routing import check_endpoints
 from pipeline.manifest.validate import nearest_name
 
 _INPUTS = frozenset({"prompt", "image", "image[]", "images", "mask"})
@@ -17,17 +17,16 @@ LONGEST_FOLDER = 1000
 _NAMED = frozenset(Request.model_fields) - {"extra_body"}
 
 
-def check_manifest(manifest: Manifest, key: str = "") -> Iterator[Problem]:
+def check_manifest(manifest: Manifest, environ: Mapping[str, str] | None = None) -> Iterator[Problem]:
     """Every problem between a manifest's values, but for its base URL and its matrices.
 
-    The problems carry their place, without file and line. `key` is the real key, where it is known.
+    The problems carry their place, without file and line. `environ` holds the keys, where they are known.
     """
-    yield from check_endpoint(manifest.endpoint, key)
+    yield from check_endpoints(manifest, environ or {})
     yield from _sets(manifest.image_sets)
     yield from _prompts(manifest)
     yield from _requests(manifest)
     yield from _folders(manifest)
-    yield from _unavailable(manifest)
 
 
 def _sets(sets: Sequence[ImageSet]) -> Iterator[Problem]:
@@ -133,13 +132,3 @@ def _folders(manifest: Manifest) -> Iterator[Problem]:
 
 def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
-
-
-def _unavailable(manifest: Manifest) -> Iterator[Problem]:
-    """Caps that a user would rely on must not be accepted and then ignored."""
-    rates = ("requests_per_minute", "images_per_minute", "tokens_per_minute")
-    caps = {f"limits.{name}": getattr(manifest.limits, name) for name in rates}
-    for where, cap in (caps | {"budget.max_cost": manifest.budget.max_cost}).items():
-        if cap is not None:
-            instead = "budget.max_images" if "cost" in where else "limits.concurrency"
-            yield Problem("this cap is not available in this version", f"remove it; {instead} is available", where)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Problem
+from pipeline.manifest.endpoints import Endpoint, NamedEndpoint
 from pipeline.manifest.models import Manifest
 from pipeline.manifest.place import Mark as Mark
 from pipeline.manifest.place import nearest
@@ -21,9 +22,10 @@ class Job:
     """What a manifest describes, ready to be expanded.
 
     `path` is the manifest's file as the user named it and `folder` the absolute folder that its relative paths
-    start from. `sha256` is over the manifest's bytes. `texts` maps a prompt's name to its template source, read from
-    `text` or `text_file`. `matrix` maps a prompt's name to its axes, each `{label: text}` in the manifest's order.
-    `marks` maps a dotted place such as `prompts[0].text` to where it stands.
+    start from. `sha256` is over the manifest's bytes. `base_url` is a single endpoint's; of several each has its own,
+    see `url_of`. `texts` maps a prompt's name to its template source, read from `text` or `text_file`. `matrix` maps a
+    prompt's name to its axes, each `{label: text}` in the manifest's order. `marks` maps a dotted place such as
+    `prompts[0].text` to where it stands.
     """
 
     manifest: Manifest
@@ -34,6 +36,24 @@ class Job:
     texts: Mapping[str, str]
     matrix: Mapping[str, Mapping[str, Mapping[str, str]]]
     marks: Mapping[str, Mark] = field(default_factory=dict)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where requests go: the one endpoint, or each of several, which then are of `NamedEndpoint`."""
+        return tuple(self.manifest.endpoints or (self.manifest.endpoint,))
+
+    def endpoint_place(self, index: int) -> str:
+        """Where an endpoint stands in the manifest."""
+        return "endpoint" if self.manifest.endpoints is None else f"endpoints[{index}]"
+
+    def url_of(self, endpoint: Endpoint) -> str:
+        """The base URL of one of the job's endpoints, without a slash at its end."""
+        return endpoint.base_url.rstrip("/") if isinstance(endpoint, NamedEndpoint) else self.base_url
+
+    @property
+    def json_bodies(self) -> bool:
+        """Whether an endpoint takes requests in the JSON form, which limits how large a file may be."""
+        return any(endpoint.body == "json" for endpoint in self.endpoints)
 
     @property
     def output(self) -> Path:

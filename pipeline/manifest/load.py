@@ -86,7 +86,7 @@ class _Reader:
     environ: Mapping[str, str]
 
     def content(self, manifest: Manifest) -> _Content:
-        problems = [*check_manifest(manifest, self.environ.get(manifest.endpoint.api_key_env, ""))]
+        problems = [*check_manifest(manifest, self.environ)]
         texts: dict[str, str] = {}
         axes: dict[str, Mapping[str, Mapping[str, str]]] = {}
         for index, prompt in enumerate(manifest.prompts):
@@ -99,7 +99,8 @@ class _Reader:
                 what, _, expected = str(error).partition("; ")
                 problems.append(Problem(what, expected, f"prompts[{index}].text_file"))
         base_url = manifest.endpoint.base_url or self.environ.get("OPENAI_BASE_URL") or OPENAI_BASE_URL
-        problems += self.base_url_problems(manifest, base_url)
+        if manifest.endpoints is None:
+            problems += self.base_url_problems(manifest, base_url)
         return _Content(manifest, texts, axes, base_url.rstrip("/"), tuple(problems))
 
     def text(self, prompt: Prompt) -> str:
@@ -184,14 +185,15 @@ def _apart(problems: Iterable[Problem], faults: Iterable[Problem]) -> list[Probl
 
 def _ordered(faults: Iterable[Problem], document: Document, file: str, environ: Mapping[str, str]) -> list[Problem]:
     """Problems with their lines, in the file's order, fit for one line of a terminal and for a log: no key in them."""
-    endpoint = document.value.get("endpoint")
-    name = endpoint.get("api_key_env") if isinstance(endpoint, dict) else None
-    key = environ.get(name if isinstance(name, str) else "OPENAI_API_KEY", "")
+    keys = _keys(document.value, environ)
     located = [_located(fault, document, file) for fault in faults]
     located.sort(key=lambda problem: (problem.line == 0, problem.line, problem.column))
     return [
         replace(
-            problem, what=_fit(problem.what, key), expected=_fit(problem.expected, key), where=_fit(problem.where, key)
+            problem,
+            what=_fit(problem.what, keys),
+            expected=_fit(problem.expected, keys),
+            where=_fit(problem.where, keys),
         )
         for problem in located
     ]
@@ -204,6 +206,15 @@ def _located(problem: Problem, document: Document, file: str) -> Problem:
     return replace(problem, file=file, line=mark.line, column=mark.column)
 
 
-def _fit(text: str, key: str) -> str:
-    masked = text.replace(key, "…") if len(key) >= 8 else text
-    return _BREAKING.sub(lambda match: f"\\x{ord(match[0]):02x}", _KEY.sub(r"\1…", masked))
+def _keys(value: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """The keys that the manifest's endpoints name, where they are set, whatever else is wrong with it."""
+    several = value.get("endpoints")
+    endpoints = [value.get("endpoint"), *(several if isinstance(several, list) else ())]
+    names = [each.get("api_key_env") for each in endpoints if isinstance(each, dict)]
+    return [environ.get(name, "") for name in ("OPENAI_API_KEY", *names) if isinstance(name, str)]
+
+
+def _fit(text: str, keys: Iterable[str]) -> str:
+    for key in keys:
+        text = text.replace(key, "…") if len(key) >= 8 else text
+    return _BREAKING.sub(lambda match: f"\\x{ord(match[0]):02x}", _KEY.sub(r"\1…", text))

@@ -6,14 +6,16 @@ Only what the user wrote reaches the wire: `Request.sent_fields` leaves defaults
 
 from __future__ import annotations
 
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints
 
-from pipeline.manifest.values import Duration, Label, Money, Name, Share, Size, no_truth_value
+from pipeline.manifest.endpoints import Endpoint as Endpoint
+from pipeline.manifest.endpoints import HeaderAuth as HeaderAuth
+from pipeline.manifest.endpoints import NamedEndpoint as NamedEndpoint
+from pipeline.manifest.model import Model, PerMinute, Text
+from pipeline.manifest.values import Duration, Label, Money, Name, Share, no_truth_value
 
-Text = Annotated[str, StringConstraints(min_length=1)]
 Scalar = Annotated[str | int | float | bool, Field(title="text, a number, true or false")]
 Axis = dict[Label, Scalar] | list[Scalar]
 PixelSize = Annotated[
@@ -21,65 +23,6 @@ PixelSize = Annotated[
     StringConstraints(pattern=r"^(auto|[1-9][0-9]{1,4}x[1-9][0-9]{1,4})$"),
     Field(title="auto, or WIDTHxHEIGHT such as 1024x1024"),
 ]
-
-
-class Model(BaseModel):
-    """Closed, immutable, without coercion: `"3"` is not a number and an unknown key is an error.
-
-    `null` is "not set" everywhere: a section whose keys are all commented out keeps its defaults.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {key: entry for key, entry in value.items() if entry is not None or cls._keeps_null(key)}
-
-    @classmethod
-    def _keeps_null(cls, key: str) -> bool:
-        field = cls.model_fields.get(key)
-        return field is None or NoneType in get_args(field.annotation)
-
-
-class HeaderAuth(Model):
-    """Authentication by a header of another name than Authorization (Azure: `api-key`)."""
-
-    header: Text
-    """Name of the header that carries the key."""
-
-
-class Endpoint(Model):
-    """Where requests go, and with which key."""
-
-    base_url: Annotated[Text, Field(title="a URL such as https://api.openai.com/v1")] | None = None
-    """URL up to and without `/images/edits`; default: OPENAI_BASE_URL, else OpenAI's own."""
-    api_key_env: Text = "OPENAI_API_KEY"
-    """NAME of the environment variable that holds the key; never the key itself."""
-    api_key_file: Text | None = None
-    """Path of a file outside the project that holds the key, instead of `api_key_env`."""
-    body: Literal["multipart", "json"] = "multipart"
-    """Form of the request: multipart/form-data, or OpenAI's JSON form with data URLs."""
-    auth: Literal["bearer", "none"] | HeaderAuth = "bearer"
-    """bearer, none, or {header: NAME}."""
-    path: Annotated[str, StringConstraints(pattern=r"^/"), Field(title="a path that begins with /")] = "/images/edits"
-    """Path below `base_url`."""
-    query: dict[str, str] = Field(default_factory=dict)
-    """Query parameters of every request, such as {api-version: 2025-04-01-preview}."""
-    headers: dict[str, str] = Field(default_factory=dict)
-    """Further headers of every request; a header that carries a key is refused."""
-    allow_http: bool = False
-    """Allow http:// to a host that is not loopback."""
-    ca_bundle: Text | None = None
-    """PEM file with the certificate authorities to trust, instead of the system's."""
-    proxy: Text | None = None
-    """URL of an HTTP proxy; no proxy is taken from the environment."""
-    fetch_urls: Literal["never", "same-host"] = "never"
-    """Whether an answer that names a URL instead of holding the image may be fetched; never with the key."""
-    max_response: Size = 320_000_000
-    """Longest response body that is read."""
 
 
 class Request(Model):
@@ -174,20 +117,17 @@ class Prompt(Model):
     """Independent samples of the same request."""
 
 
-PerMinute = Annotated[int, Field(gt=0)]
-
-
 class Limits(Model):
     """How much may be under way."""
 
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 16
     """Most requests in flight."""
     requests_per_minute: PerMinute | None = None
-    """Cap on requests a minute; not available in this version."""
+    """Cap on requests a minute; default: what the endpoint's answers say and bear."""
     images_per_minute: PerMinute | None = None
-    """Cap on images a minute; not available in this version."""
+    """Cap on images a minute, of which each request takes its `n`."""
     tokens_per_minute: PerMinute | None = None
-    """Cap on tokens a minute; not available in this version."""
+    """Cap on tokens a minute, estimated before a request and corrected after it."""
     timeout: Duration = 600.0
     """From the first byte of a request to the last byte of its response."""
     drain: Duration = 600.0
@@ -217,12 +157,18 @@ class StopOn(Model):
 
 
 class Budget(Model):
-    """Caps over the whole ledger."""
+    """Caps on what is bought; a shard gets its 1/N of each."""
 
     max_cost: Money | None = None
-    """US dollars; not available in this version."""
+    """US dollars over the whole ledger, what may have been billed included."""
+    max_cost_per_run: Money | None = None
+    """US dollars that one run may cost."""
+    max_cost_per_day: Money | None = None
+    """US dollars of one day, in UTC."""
+    max_cost_per_month: Money | None = None
+    """US dollars of one calendar month, in UTC."""
     max_images: Annotated[int, Field(gt=0)] | None = None
-    """Images bought."""
+    """Images bought, over the whole ledger."""
 
 
 class Rerun(Model):
@@ -256,6 +202,8 @@ class Manifest(Model):
     """Name of the job; its output folder belongs to it."""
     endpoint: Endpoint = Field(default_factory=Endpoint)
     """Where requests go, and with which key."""
+    endpoints: Annotated[list[NamedEndpoint], Field(min_length=1)] | None = None
+    """Several endpoints instead of one; each prompt's model picks those that serve it."""
     request: Request = Field(default_factory=Request)
     """Fields of every request."""
     image_sets: Annotated[list[ImageSet], Field(min_length=1)]
@@ -271,7 +219,7 @@ class Manifest(Model):
     stop_on: StopOn = Field(default_factory=StopOn)
     """When a run gives up early."""
     budget: Budget = Field(default_factory=Budget)
-    """Caps over the whole ledger."""
+    """Caps on what is bought."""
     rerun: Rerun = Field(default_factory=Rerun)
     """What a rerun does with tasks that were done before."""
     on_invalid: Literal["skip", "stop"] = "skip"

@@ -1,7 +1,7 @@
 """`${NAME}` and `${NAME:-default}` in a manifest's addresses and paths.
 
-1. They are replaced after parsing, in `endpoint` and in paths only: a value cannot add keys, and a prompt that talks
-   of `${…}` is sent as it stands.
+1. They are replaced after parsing, in `endpoint`, `endpoints` and in paths only: a value cannot add keys, and a prompt
+   that talks of `${…}` is sent as it stands.
 2. An unset variable without a default is an error. As in a shell, `:-` also stands in for an empty value.
 3. `$${` is a plain `${`.
 """
@@ -17,13 +17,13 @@ from pipeline.errors import Problem
 from pipeline.manifest.place import below
 
 _PATHS = (
-    r"endpoint\.(?:ca_bundle|api_key_file)"
+    r"endpoint(?:s\[\d+\])?\.(?:ca_bundle|api_key_file|models_file)"
     r"|image_sets\[\d+\]\.(?:images|table|exclude|mask|references)(?:\[\d+\]|\.path)?"
     r"|prompts\[\d+\]\.(?:text_file|references|mask)(?:\[\d+\])?"
     r"|output\.(?:folder|path|spill)"
 )
 _PATH = re.compile(_PATHS)
-_REPLACED = re.compile(rf"endpoint\..+|{_PATHS}", re.DOTALL)
+_REPLACED = re.compile(rf"endpoint(?:s\[\d+\])?\..+|{_PATHS}", re.DOTALL)
 _REFERENCE = re.compile(r"(?P<escape>\$\$\{)|\$\{(?P<inside>[^{}]*)(?P<close>\}?)")
 _INSIDE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 

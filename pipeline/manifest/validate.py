@@ -1,7 +1,8 @@
 """Values to Manifest: pydantic's verdicts in the words of the house.
 
 Pydantic names a union's branches in its paths (`images.list[str].0`); they are dropped here, and the verdicts of
-several branches on one value become one problem. Values below `endpoint` are never repeated: one may be a key.
+several branches on one value become one problem. Values below `endpoint` and `endpoints` are never repeated: one may
+be a key.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
 
 
 def _what(verdict: _Verdict, written: str | None) -> str:
-    shown = "the value" if verdict.path[0] == "endpoint" else _shown(verdict.value, written)
+    shown = "the value" if verdict.path[0] in ("endpoint", "endpoints") else _shown(verdict.value, written)
     if verdict.kind == "missing":
         return "is missing"
     if verdict.kind in _BOUNDS:

@@ -112,6 +112,12 @@ Money = Annotated[
     Field(gt=0, allow_inf_nan=False),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "title": "a number above 0"}),
 ]
+Price = Annotated[
+    Decimal,
+    BeforeValidator(parse_money),
+    Field(ge=0, allow_inf_nan=False),
+    WithJsonSchema({"type": "number", "minimum": 0, "title": "a number from 0 on"}),
+]
 NAME = r"^[A-Za-z0-9](-?[A-Za-z0-9_.])*-?$"
 NAME_RULE = "letters, digits, '_', '.' and single '-', a letter or digit first"
 Name = Annotated[

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.errors import JobError, Problem
@@ -97,20 +97,22 @@ class Judged:
     missing: frozenset[str] = frozenset()
 
 
-def prepare(job: Job, now: float) -> Prepared:
+def prepare(job: Job, now: float, found: Iterable[Problem] = ()) -> Prepared:
     """Lists the image sets and judges all items and tasks; `now` is the wall clock in seconds, for `min_age`.
 
-    Raises JobError with everything that is wrong.
+    `found` is what is known to be wrong already. Raises JobError with everything that is wrong.
     """
-    judged = judge(job, now)
+    judged = judge(job, now, found)
     if judged.prepared is None or judged.problems:
         raise JobError(judged.problems)
     return judged.prepared
 
 
-def judge(job: Job, now: float) -> Judged:
+def judge(job: Job, now: float, found: Iterable[Problem] = ()) -> Judged:
     """As `prepare`, but returns what is wrong along with what is left."""
     findings = Findings(str(job.path))
+    for problem in found:
+        findings.add(problem)
     compiler = Compiler(job, findings.add)
     for problem in check_surroundings(job):
         findings.add(problem)
@@ -120,7 +122,7 @@ def judge(job: Job, now: float) -> Judged:
     files = [file for source in sources for file in source.files]
     files += [file for asked in prompts for file in asked.files]
     missing = frozenset(check_constant(job, files, findings.add))
-    listings = tuple(found for source in sources if (found := _listing(job, source, now, findings.add)))
+    listings = tuple(each for source in sources if (each := _listing(job, source, now, findings.add)))
     if naming is None:
         return Judged(None, findings.problems())
     prepared = Prepared(job, 0, 0, sum(each.waiting for each in listings), listings, prompts, naming)

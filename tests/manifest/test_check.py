@@ -30,10 +30,6 @@ BAD = [
     ("request", "{model: m, extra_body: {'image[]': x}}", "3:34: request.extra_body.image[]: 'image[]' comes from the item and the prompt; expected other fields only"),
     ("prompts", f"[{PROMPT}, request: {{extra_body: {{n: 2}}}}}}]", "5:54: prompts[0].request.extra_body.n: 'n' is a field of request; set it in `prompts[0].request`"),
     ("request", "{model: m, extra_body: {stream: true}}", "3:34: request.extra_body.stream: streamed responses are not supported; expected other fields only"),
-    ("limits", "{requests_per_minute: 5}", "7:10: limits.requests_per_minute: this cap is not available in this version; remove it; limits.concurrency is available"),
-    ("limits", "{images_per_minute: 5}", "7:10: limits.images_per_minute: this cap is not available in this version; remove it; limits.concurrency is available"),
-    ("limits", "{tokens_per_minute: 5}", "7:10: limits.tokens_per_minute: this cap is not available in this version; remove it; limits.concurrency is available"),
-    ("budget", "{max_cost: 50}", "7:10: budget.max_cost: this cap is not available in this version; remove it; budget.max_images is available"),
 ]  # fmt: skip
 
 
@@ -51,7 +47,7 @@ def test_values_that_do_not_go_together_give_one_clear_line(faults: Faults, sect
         {"request": "{model: m, background: transparent}"},
         {"request": "{model: m, extra_body: {seed: 5, response_format: b64_json}}"},
         {"image_sets": "[{name: a, table: t.csv, images: x, key: k, item: row}]"},
-        {"limits": "{requests_per_minute: null}", "budget": "{max_cost: null, max_images: 5}"},
+        {"limits": "{requests_per_minute: 60}", "budget": "{max_cost: 5.25, max_cost_per_day: 1, max_images: 5}"},
     ],
     ids=str,
 )

@@ -15,7 +15,7 @@ from tests.manifest.minimal import minimal
 
 SAMPLE = Path(__file__).parent / "sample.yaml"
 NAME = "a name of letters, digits, '_', '.' and single '-', a letter or digit first, at most 80 characters"
-TOP = "known keys: version, name, endpoint, request, image_sets, prompts, order, limits, retries, stop_on, budget, rerun, on_invalid, output"
+TOP = "known keys: version, name, endpoint, endpoints, request, image_sets, prompts, order, limits, retries, stop_on, budget, rerun, on_invalid, output"
 
 
 def test_full_sample_loads() -> None:
@@ -108,7 +108,7 @@ def test_everything_wrong_is_told_together_in_the_files_order(faults: Faults) ->
         prompts="[{name: p, text_file: none.txt, image_sets: [b], matrix: {m: []}}]",
         limits="{concurrency: 0, concurrency: 1}",
         order="null",
-        budget="{max_cost: 5}",
+        budget="{max_cost: 0}",
         rerun="!tag {limit: 2}",
     )
     assert [":".join(line.split(": ")[:2]) for line in faults(text)] == [

@@ -31,7 +31,7 @@ def test_changed_values_replace_those_of_the_manifest(load: Load) -> None:
         ("limits.timeout", "0", "--timeout: 0 is too small; expected a duration above 0, such as 90s, 50m or 2h"),
         ("limits.timeout", "1 year", "--timeout: '1 year' does not fit; expected a duration above 0, such as 90s, 50m or 2h"),
         ("budget.max_images", "0", "--max-images: 0 is too small; expected a whole number above 0"),
-        ("budget.max_cost", "5", "--max-cost: this cap is not available in this version; remove it; budget.max_images is available"),
+        ("budget.max_cost", "0", "--max-cost: 0 is too small; expected a number above 0"),
         ("retries.in_doubt", "hodl", "--in-doubt: 'hodl' is not known; did you mean 'hold'? expected retry or hold"),
         ("endpoint.base_url", "http://x.example", "--base-url: http:// would send the key to x.example in the open; expected https://, or allow_http: true where the network is to be trusted"),
         ("limits.speed", "1", "--speed: unknown key 'speed'; known keys: concurrency, requests_per_minute, images_per_minute, tokens_per_minute, timeout, drain"),

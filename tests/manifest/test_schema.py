@@ -82,7 +82,7 @@ def test_starter_explains_every_top_level_key() -> None:
     lines = starter_manifest().split("\n")
     assert lines[0] == "# yaml-language-server: $schema=job.schema.json"
     for key in Manifest.model_fields:
-        (at,) = [number for number, line in enumerate(lines) if line.startswith(f"{key}:")]
+        (at,) = [number for number, line in enumerate(lines) if line.removeprefix("# ").startswith(f"{key}:")]
         assert "#" in lines[at] or lines[at - 1].startswith("#"), key
 
 
