@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.control.budget import ImageBudget
-from pipeline.control.outage import OutageClock
+from pipeline.control.breaker import Breaker
 from pipeline.control.pause import Pause, judge_pause
 from pipeline.control.retry import backoff, wait_seconds
 from pipeline.control.stop_on import common_cut, too_many_failures, too_many_in_doubt
@@ -51,23 +50,30 @@ def test_a_long_retry_after_pauses_or_stops(retry_after: float | None, time_left
 
 def test_ten_minutes_of_throttling_are_an_outage() -> None:
     """Throttling, unsent and 5xx alone for ten minutes make an outage; any other answer starts anew."""
-    clock = OutageClock()
-    assert not clock.observe(Outcome.THROTTLED, 429, 0.0)
-    assert not clock.observe(Outcome.UNSENT, None, 599.0)
-    assert clock.observe(Outcome.IN_DOUBT, 502, 600.0)
-    assert not clock.observe(Outcome.REFUSED, 400, 601.0)
-    assert not clock.observe(Outcome.THROTTLED, 429, 602.0)
-    assert not clock.observe(Outcome.THROTTLED, 429, 1201.0)
-    assert clock.observe(Outcome.THROTTLED, 429, 1202.0)
+    breaker = Breaker()
+
+    def down(outcome: Outcome, status: int | None, now: float) -> bool:
+        breaker.on_end(outcome, status, now)
+        return breaker.down(now)
+
+    assert not down(Outcome.THROTTLED, 429, 0.0)
+    assert not down(Outcome.UNSENT, None, 599.0)
+    assert down(Outcome.IN_DOUBT, 502, 600.0)
+    assert not down(Outcome.REFUSED, 400, 601.0)
+    assert not down(Outcome.THROTTLED, 429, 602.0)
+    assert not down(Outcome.THROTTLED, 429, 1201.0)
+    assert down(Outcome.THROTTLED, 429, 1202.0)
 
 
 def test_an_obeyed_pause_is_no_outage() -> None:
     """After a pause that the server asked for the clock counts anew."""
-    clock = OutageClock()
-    clock.observe(Outcome.THROTTLED, 429, 0.0)
-    clock.restart()
-    assert not clock.observe(Outcome.THROTTLED, 429, 3000.0)
-    assert clock.observe(Outcome.THROTTLED, 429, 3600.0)
+    breaker = Breaker()
+    breaker.on_end(Outcome.THROTTLED, 429, 0.0)
+    breaker.restart()
+    breaker.on_end(Outcome.THROTTLED, 429, 3000.0)
+    assert not breaker.down(3000.0)
+    breaker.on_end(Outcome.THROTTLED, 429, 3600.0)
+    assert breaker.down(3600.0)
 
 
 @pytest.mark.parametrize(
@@ -97,22 +103,3 @@ def test_doubt_is_judged_from_the_fiftieth_attempt(
 def test_a_gateway_that_cuts_at_a_time_is_recognised(seconds: list[float], cut: float | None) -> None:
     """Attempts in doubt that all lasted about as long point at a gateway's own time-out."""
     assert common_cut(seconds) == cut
-
-
-def test_reservations_keep_the_budget_at_any_concurrency() -> None:
-    """What is in flight counts against the cap, and what was not billed is given back."""
-    budget = ImageBudget(limit=5, spent=1)
-    assert budget.reserve(2)
-    assert budget.reserve(2)
-    assert not budget.reserve(1)
-    budget.settle(2, Outcome.REFUSED)
-    assert budget.reserve(2)
-    budget.settle(2, Outcome.SUCCEEDED)
-    budget.settle(2, Outcome.IN_DOUBT)
-    assert (budget.spent, budget.reserved) == (5, 0)
-    assert not budget.reserve(1)
-
-
-def test_without_a_cap_everything_is_let_through() -> None:
-    """A budget without a limit never refuses."""
-    assert ImageBudget(limit=None).reserve(10**9)
