@@ -141,13 +141,14 @@ class Reopened(Line, tag="reopened", kw_only=True):
 
 
 class End(Line, tag="end", kw_only=True):
-    """A run ended in order."""
+    """A run ended in order; `concurrency` is how the live limit of each endpoint changed, as [seconds, limit]."""
 
     counts: dict[str, int]
     attempts: dict[str, Count]
     images: int
     usage: dict[str, int]
     cost: dict[str, Any]
+    concurrency: dict[str, list[tuple[float, int]]] = {}
     seconds: Annotated[float, Meta(ge=0)]
     exit: int
 

@@ -118,8 +118,8 @@ class Replayed(NamedTuple):
     ledgers: Ledgers
 
 
-def replay(folder: Path) -> Replayed:
-    """Fold every ledger of an output folder; an empty state where there is none.
+def replay(folder: Path, watch: Callable[[Record], object] | None = None) -> Replayed:
+    """Fold every ledger of an output folder; an empty state where there is none. `watch` is shown each record.
 
     Raises:
         StorageError: a ledger is damaged, unreadable, or newer than this version.
@@ -127,6 +127,8 @@ def replay(folder: Path) -> Replayed:
     state, ledgers = State(), Ledgers(folder)
     for entry in ledgers.entries():
         state.apply(entry.record, entry.where)
+        if watch is not None:
+            watch(entry.record)
     return Replayed(state, ledgers)
 
 

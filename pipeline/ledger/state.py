@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from array import array
 from threading import Lock
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from pipeline.ledger.digests import DigestIndex, digest
+from pipeline.ledger.money import Held, Money
 from pipeline.ledger.names import Names
 from pipeline.ledger.places import NOWHERE, Places, Where
 from pipeline.ledger.records import Record, Reopened, Reused, Run, Sent, Settled
@@ -27,9 +29,17 @@ from pipeline.outcome import Outcome
 __all__ = ["History", "Standing", "State", "Where", "standing_of"]
 
 
+class _Open(NamedTuple):
+    """An attempt without an end: where its `sent` line stands, and the money that it holds."""
+
+    where: Where
+    held: Held
+
+
 class State:
     """The fold. `job` is the first run's; `images` were received, `images_possible` more may have been billed.
 
+    `money` is what all that cost, or may have cost.
     `ended` maps a ledger's number to the offset behind its last `end` line; `last_end` is the place of the last of all.
     """
 
@@ -37,6 +47,7 @@ class State:
         self.job: str | None = None
         self.images = 0
         self.images_possible = 0
+        self.money = Money()
         self.ended: dict[int, int] = {}
         self.last_end: Where | None = None
         self._tried = DigestIndex()
@@ -48,7 +59,7 @@ class State:
         self._sources = Places()
         self._more_sources: dict[int, Places] = {}
         self._open: dict[int, Course] = {}
-        self._sent: dict[tuple[int, int], list[Where]] = {}
+        self._sent: dict[tuple[int, int], list[_Open]] = {}
         self._generations: dict[bytes, int] = {}
         self._invalid: dict[bytes, bytes] = {}
         self._names = Names()
@@ -71,7 +82,7 @@ class State:
     @property
     def open_sent(self) -> list[Where]:
         """The `sent` lines without a `settled`: in flight, or left by a run that was killed."""
-        return sorted(where for places in self._sent.values() for where in places)
+        return sorted(one.where for places in self._sent.values() for one in places)
 
     @property
     def without_result(self) -> list[Where]:
@@ -136,13 +147,13 @@ class State:
         self._tried.add(digest(line.task))
         row = self._row(line.fingerprint)
         self._attempts[row] = max(self._attempts[row], line.attempt)
-        self._sent.setdefault((row, line.attempt), []).append(where)
+        self._sent.setdefault((row, line.attempt), []).append(_Open(where, self.money.open(line, where.file)))
         self._open[row] = replace(self._now(row), open_key=line.idempotency_key)
 
     def _settle(self, line: Settled, where: Where) -> None:
         row = self._row(line.fingerprint)
         self._attempts[row] = max(self._attempts[row], line.attempt)
-        self._close((row, line.attempt), where.file)
+        self.money.close(line, self._close((row, line.attempt), where.file), where.file)
         if line.outcome is Outcome.SUCCEEDED:
             self._succeeded[row] = True
             self._open.pop(row, None)
@@ -153,14 +164,15 @@ class State:
             self._open[row] = after(self._now(row), line, where)
             self.images_possible += (line.n or 1) if line.outcome in BILLED_IN_VAIN else 0
 
-    def _close(self, sent: tuple[int, int], file: int) -> None:
+    def _close(self, sent: tuple[int, int], file: int) -> Held | None:
         """Strike a `sent` line off: that of the same ledger, as another's may be of a shard that sent the same."""
         places = self._sent.get(sent)
         if places is None:
-            return
-        places.remove(next((place for place in places if place.file == file), places[0]))
+            return None
+        closed = places.pop(next((at for at, one in enumerate(places) if one.where.file == file), 0))
         if not places:
             del self._sent[sent]
+        return closed.held
 
     def _have(self, line: Settled | Reused, row: int, where: Where) -> None:
         """The line at `where` names its task's outputs, which are of the fingerprint in `row`."""

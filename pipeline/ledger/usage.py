@@ -1,18 +1,23 @@
-"""What was attempted, received and used, in all and by group: the fold behind `retouch usage --json`."""
+"""What was attempted, received, used and paid, in all and by group: the fold behind `retouch usage --json`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
-from pipeline.ledger.records import Record, Settled
+from pipeline.ledger.attempts import Attempt, attempts
+from pipeline.ledger.period import Period
+from pipeline.ledger.records import Record
+from pipeline.money import ZERO, believable, book
 from pipeline.outcome import Outcome
 
-By = Literal["model", "prompt", "set", "day", "run"]
-"""What attempts can be grouped by; a day is UTC's."""
+By = Literal["model", "prompt", "set", "day", "run", "endpoint"]
+"""What attempts can be grouped by; a day is UTC's, on which the attempt was admitted."""
+
+GROUPS: tuple[By, ...] = get_args(By)
 
 ATTEMPTED = tuple(outcome for outcome in Outcome if outcome is not Outcome.INVALID)
 """Outcomes that an attempt can have: an invalid item is never sent."""
@@ -39,19 +44,34 @@ def _no_attempts() -> dict[str, int]:
 
 
 class Tally(msgspec.Struct):
-    """Attempts by outcome, images received, tokens and money."""
+    """Ended attempts by outcome, images received, tokens and money; `cost.possible` holds what is under way too.
+
+    `unpriced`: how many attempts may have been billed and are in neither amount, as no price was known for them.
+    """
 
     attempts: dict[str, int] = msgspec.field(default_factory=_no_attempts)
     images: int = 0
     usage: Tokens = msgspec.field(default_factory=Tokens)
     cost: Cost = msgspec.field(default_factory=Cost)
+    unpriced: int = 0
 
-    def add(self, line: Settled) -> None:
+    def add(self, attempt: Attempt) -> None:
         """Count one attempt."""
-        self.attempts[line.outcome] += 1
-        self.images += len(line.outputs)
-        for name in Tokens.__struct_fields__:
-            setattr(self.usage, name, getattr(self.usage, name) + _count(line.usage, name))
+        line = attempt.settled
+        if line is not None:
+            self.attempts[line.outcome] += 1
+            self.images += len(line.outputs)
+            for name in Tokens.__struct_fields__:
+                setattr(self.usage, name, getattr(self.usage, name) + tokens(line.usage, name))
+        self._pay(attempt, None if line is None else believable(line.cost))
+
+    def _pay(self, attempt: Attempt, cost: Decimal | None) -> None:
+        # One without an end may be billed, and is worth its worst case until it has one.
+        booked = book(attempt.outcome or Outcome.IN_DOUBT, cost, attempt.begun.worst)
+        self.unpriced += booked.unpriced
+        if cost is not None or attempt.begun.worst is not None:
+            self.cost.confirmed = (self.cost.confirmed or ZERO) + booked.confirmed
+            self.cost.possible = (self.cost.possible or ZERO) + booked.possible
 
 
 class Group(Tally, kw_only=True):
@@ -67,29 +87,28 @@ class Usage(msgspec.Struct):
     groups: list[Group]
 
 
-def usage_of(records: Iterable[Record], by: Sequence[By] = ()) -> Usage:
-    """Fold the settled attempts among `records`; groups are sorted by their values, and there are none without `by`."""
+def usage_of(records: Iterable[Record], by: Sequence[By] = (), period: Period | None = None) -> Usage:
+    """Fold the attempts among `records` that were admitted in the period.
+
+    Groups are sorted by their values, and there are none without `by`.
+    """
     total = Tally()
     groups: dict[tuple[str | None, ...], Group] = {}
-    for record in records:
-        if not isinstance(record, Settled) or record.outcome is Outcome.INVALID:
+    for attempt in attempts(records):
+        if period is not None and attempt.at not in period:
             continue
-        total.add(record)
-        values = tuple(_value(record, name) for name in by)
+        total.add(attempt)
+        values = tuple(getattr(attempt, name) for name in by)
         if values:
-            groups.setdefault(values, Group(group=dict(zip(by, values, strict=True)))).add(record)
+            groups.setdefault(values, Group(group=dict(zip(by, values, strict=True)))).add(attempt)
     return Usage(total, [groups[values] for values in sorted(groups, key=_with_null_first)])
 
 
-def _value(line: Settled, name: By) -> str | None:
-    value: str | None = line.at[:10] if name == "day" else getattr(line, name)
-    return value
+def tokens(usage: dict[str, Any] | None, name: str) -> int:
+    """A count of reported tokens; 0 where it is missing or cannot be one."""
+    value = (usage or {}).get(name)
+    return value if type(value) is int and value > 0 else 0
 
 
 def _with_null_first(values: tuple[str | None, ...]) -> list[tuple[bool, str]]:
     return [(value is not None, value or "") for value in values]
-
-
-def _count(usage: dict[str, Any] | None, name: str) -> int:
-    value = (usage or {}).get(name)
-    return value if type(value) is int and value > 0 else 0
