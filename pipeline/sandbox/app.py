@@ -82,7 +82,7 @@ async def change_faults(request: web.Request) -> web.Response:
 
 async def reset_bill(request: web.Request) -> web.Response:
     """Handle `POST /sandbox/reset`."""
-    request.app[SERVICE].bill.reset()
+    request.app[SERVICE].reset()
     return await show_bill(request)
 
 

@@ -5,6 +5,8 @@
    client that went away is billed all the same. With a file, its line is durable before the answer.
 3. `in_flight` falls before the last byte of an answer leaves: a client that keeps to C requests is
    never seen with C + 1.
+4. `throttled` counts what was turned away for its rate or for want of capacity; `by_second` tells for each second
+   since the first request how many were taken on and how many turned away, of the first hour.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from pipeline.sandbox.tokens import Usage
 
 NO_ANSWER = "none"
 """Stands for the status in `statuses` where no whole head of an answer was sent, or the client left before it."""
+
+LONGEST = 3600
+"""Seconds that `by_second` tells of."""
 
 
 def edit_id(fields: dict[str, str], images: list[str], mask: str | None) -> str:
@@ -54,6 +59,13 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: int
 
 
+class Second(msgspec.Struct):
+    """Requests that were taken on and turned away in one second."""
+
+    accepted: int = 0
+    throttled: int = 0
+
+
 @dataclass(slots=True)
 class Bill:
     """The running totals; all methods but `write_item` are for the server's loop alone."""
@@ -68,6 +80,8 @@ class Bill:
     edits: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
     max_in_flight: int = 0
+    throttled: int = 0
+    by_second: list[Second] = field(default_factory=list)
     log: list[Entry] = field(default_factory=list)
 
     def enter(self, entry: Entry) -> None:
@@ -84,6 +98,18 @@ class Bill:
         """Count the end of a request that entered."""
         self.in_flight -= 1
         self.statuses[NO_ANSWER if entry.status is None else str(entry.status)] += 1
+
+    def judge(self, seconds: float, *, throttled: bool) -> None:
+        """Count a request that is taken on or turned away, `seconds` after the first one."""
+        self.throttled += throttled
+        index = int(seconds)
+        if index >= LONGEST:
+            return
+        self.by_second += [Second() for _ in range(index + 1 - len(self.by_second))]
+        if throttled:
+            self.by_second[index].throttled += 1
+        else:
+            self.by_second[index].accepted += 1
 
     def charge(self, entry: Entry, edit: str, images: int, usage: Usage) -> Item:
         """Bill a request; the item returned is what a bill's file holds of it."""
@@ -104,10 +130,10 @@ class Bill:
 
     def reset(self) -> None:
         """Forget all but the requests in flight."""
-        self.requests = self.billed = self.images = 0
+        self.requests = self.billed = self.images = self.throttled = 0
         self.usage = Usage()
         self.max_in_flight = self.in_flight
-        for kept in (self.statuses, self.idempotency_keys, self.edits, self.log):
+        for kept in (self.statuses, self.idempotency_keys, self.edits, self.by_second, self.log):
             kept.clear()
 
     def as_json(self) -> bytes:
@@ -123,6 +149,8 @@ class Bill:
                 "edits": self.edits,
                 "in_flight": self.in_flight,
                 "max_in_flight": self.max_in_flight,
+                "throttled": self.throttled,
+                "by_second": self.by_second,
                 "log": self.log if self.keep_log else None,
             }
         )

@@ -4,6 +4,7 @@
 2. Everything that can be refused is refused before the bill; the bill stands before the answer's first byte.
 3. Decoding, hashing and drawing run in threads, under a limiter of the service's own.
 4. A request whose client leaves is cancelled, and is no longer in flight; what is billed stays billed.
+5. Work that a gateway gave up takes up capacity until it would have been answered, without being in flight.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pipeline.sandbox import spoilage, wire
 from pipeline.sandbox.allowance import Allowance, retry_headers
 from pipeline.sandbox.answers import Answer, Refusal, Success
 from pipeline.sandbox.bill import Bill, Entry, edit_id, write_item
+from pipeline.sandbox.capacity import capacity_at, steps_of
 from pipeline.sandbox.checks import Edit, check_form
 from pipeline.sandbox.draw import Order, draw_images
 from pipeline.sandbox.faults import UNBILLED, Fault, Faults
@@ -62,7 +64,10 @@ class Service:
         self.bill = Bill(keep_log=config.keep_log)
         self.limiter = CapacityLimiter(config.threads)
         self.serial = 0
+        self.began: float | None = None
+        self.given_up: list[float] = []
         self.allowance: Allowance | None = None
+        self.steps = steps_of(config.capacity)
         if config.requests_per_minute is not None:
             burst = config.burst or config.requests_per_minute
             self.allowance = Allowance(config.requests_per_minute, burst, monotonic())
@@ -72,6 +77,11 @@ class Service:
         """Show these faults from now on, with the random numbers from their start."""
         self.faults = faults
         self.random = Random(self.config.seed if faults.seed is None else faults.seed)  # noqa: S311 - a replayable dice
+
+    def reset(self) -> None:
+        """Forget the bill; the next request is the first one."""
+        self.bill.reset()
+        self.began = None
 
     def authorize(self, request: web.Request) -> None:
         """Demand `Authorization: Bearer KEY`, or Azure's `api-key: KEY`. Raises Refusal."""
@@ -91,6 +101,8 @@ class Service:
             prompt=form.fields.get("prompt"),
         )
         self.bill.enter(entry)
+        if self.began is None:
+            self.began = self.monotonic()
         try:
             return await self._answer(request, form, entry)
         except Refusal as exc:
@@ -104,6 +116,7 @@ class Service:
         edit = check_form(form)
         job = self._plan(edit)
         entry.fault = job.fault
+        self._judge(throttled=job.fault in (Fault.RATE, Fault.ERROR_503))
         if job.fault in UNBILLED:
             headers = spoilage.retry_after_headers(self.faults.retry_after, entry.at)
             return _respond(entry, spoilage.unbilled_answer(job.fault, headers, self.config.redirect_to))
@@ -112,13 +125,26 @@ class Service:
 
     def _admit(self, request: web.Request) -> None:
         """Take the request from the rate limit and hold it against the capacity. Raises Refusal."""
+        now = self.monotonic()
         if self.allowance is not None:
-            wait = self.allowance.take(self.monotonic())
-            request[HEADERS].update(self.allowance.headers())
+            wait = self.allowance.take(now)
+            if self.config.rate_headers:
+                request[HEADERS].update(self.allowance.headers())
             if wait > 0:
-                raise spoilage.rate_refusal(retry_headers(wait))
-        if self.config.capacity is not None and self.bill.in_flight > self.config.capacity:
-            raise spoilage.overload_refusal()
+                self._judge(throttled=True)
+                raise spoilage.rate_refusal(retry_headers(wait) if self.config.retry_after else {})
+        self.given_up = [due for due in self.given_up if due > now]
+        capacity = capacity_at(self.steps, self._since_first())
+        if capacity is not None and self.bill.in_flight + len(self.given_up) > capacity:
+            self._judge(throttled=True)
+            raise spoilage.overload_refusal(self.config.overload_status)
+
+    def _judge(self, *, throttled: bool) -> None:
+        self.bill.judge(self._since_first(), throttled=throttled)
+
+    def _since_first(self) -> float:
+        now = self.monotonic()
+        return now - (now if self.began is None else self.began)
 
     def _plan(self, edit: Edit) -> Job:
         self.serial += 1
@@ -144,11 +170,15 @@ class Service:
     async def _deliver(self, request: web.Request, job: Job, entry: Entry) -> web.StreamResponse:
         latency = self.faults.latency or self.config.latency
         due = self.monotonic() + latency.of(job.edit.quality, job.jitter) + self.faults.slow
-        if job.fault is Fault.HANG:
-            await anyio.sleep_forever()
-        answer = await anyio.to_thread.run_sync(self._make, job, entry.at, limiter=self.limiter)
-        await anyio.sleep(max(0.0, due - self.monotonic()))
-        return await _send(request, job, answer, entry)
+        with anyio.move_on_after(self.config.gateway_cut):
+            if job.fault is Fault.HANG:
+                await anyio.sleep_forever()
+            answer = await anyio.to_thread.run_sync(self._make, job, entry.at, limiter=self.limiter)
+            await anyio.sleep(max(0.0, due - self.monotonic()))
+            return await _send(request, job, answer, entry)
+        self.given_up.append(due)
+        wire.disconnect(request)
+        return web.Response()
 
     def _make(self, job: Job, at: float) -> Answer:
         """Draw the images and encode the answer; runs in a thread."""

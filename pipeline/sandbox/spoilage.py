@@ -66,8 +66,11 @@ def rate_refusal(headers: dict[str, str]) -> Refusal:
     return Refusal(message, "rate_limit_exceeded", status=429, kind="requests", headers=headers)
 
 
-def overload_refusal() -> Refusal:
-    """Return the 503 of an endpoint without free capacity."""
+def overload_refusal(status: int = 503) -> Refusal:
+    """Return the 503 of an endpoint without free capacity, or its 429 that asks to slow down."""
+    if status == 429:
+        slow = "The server is taking on too many requests at once. Please slow down."
+        return Refusal(slow, "slow_down", status=429, kind="requests")
     message = "The server is currently overloaded. Please try again later."
     return Refusal(message, "server_is_overloaded", status=503, kind="service_unavailable_error")
 
