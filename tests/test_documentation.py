@@ -23,15 +23,21 @@ from pydantic.fields import FieldInfo
 import pipeline
 from pipeline.cli import VERBS, cli
 from pipeline.cli.usage import GROUPS
+from pipeline.endpoint.key import Keys
 from pipeline.ledger.inspection import Damage
+from pipeline.ledger.reconcile import Account, Billed, Finding, reconcile
 from pipeline.ledger.records import End, Input, Line, Output, Reopened, Reused, Run, Sent, Settled
-from pipeline.ledger.usage import usage_of
+from pipeline.ledger.usage import GROUPS as USAGE_GROUPS
+from pipeline.ledger.usage import Cost, usage_of
 from pipeline.manifest.load import load_job
 from pipeline.manifest.models import Manifest
 from pipeline.outcome import Outcome
 from pipeline.run.exits import RANK, Exit
 from pipeline.run.flags import Flags
+from pipeline.run.metrics import Metrics
 from pipeline.run.plan import plan
+from pipeline.run.reconcile import ALIASES
+from pipeline.run.running import Running
 from pipeline.run.session import run_line
 from pipeline.run.status import status
 from pipeline.run.summary import Failure, as_json, empty_summary
@@ -45,6 +51,7 @@ from pipeline.tasks.templates import _FILTERS
 from tests.pages import SMALL, code, fenced, read, rows, section
 
 README, COMMANDS, MANIFEST, LEDGER = map(read, ("README.md", "docs/commands.md", "docs/manifest.md", "docs/ledger.md"))
+MONITORING = read("docs/monitoring.md")
 RECORDS: dict[str, type[msgspec.Struct]] = {
     "run": Run,
     "sent": Sent,
@@ -122,13 +129,21 @@ def test_every_verb_has_a_section_with_its_options(name: str) -> None:
     """Each option has a row there, and no row is of an option that does not exist."""
     options = {option for one in verb(name).params if isinstance(one, click.Option) for option in one.opts}
     table = [cell for cell in rows(section(COMMANDS, f"`retouch {name}`")) if cell.startswith("-")]
-    assert set(re.findall(r"(?<![\w-])--?[a-z]+", " ".join(table))) == options
+    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(table))) == options
 
 
 def test_options_of_the_command_itself_are_documented() -> None:
     """--version, --help and -h are on the commands' page."""
     names = {option for one in cli.params for option in one.opts} | set(cli.context_settings["help_option_names"])
     assert names <= {word for one in code(COMMANDS) for word in one.split()}
+
+
+def test_every_metric_is_documented() -> None:
+    """Each metric has a row with its type, and no row is of a metric that does not exist."""
+    ending = {"counter": "_total", "info": "_info"}
+    types = {one.name + ending.get(one.type, ""): one.type for one in Metrics("j").registry.collect()}
+    table = {name: cells for name, cells in rows(section(MONITORING, "Metrics")).items() if name.startswith("retouch_")}
+    assert {name: cells[0] for name, cells in table.items()} == types
 
 
 def test_every_group_of_usage_is_documented() -> None:
@@ -205,7 +220,7 @@ def test_what_every_ledger_line_has_is_documented() -> None:
 
 def test_the_settings_of_a_run_line_are_documented(job: Path) -> None:
     """Each key of `settings` is named."""
-    assert set(run_line(load_job(job, {}), Flags(), None).settings) <= code(section(LEDGER, "`run`"))
+    assert set(run_line(load_job(job, {}), Flags(), Keys((None,))).settings) <= code(section(LEDGER, "`run`"))
 
 
 def test_every_key_of_run_json_is_documented() -> None:
@@ -222,16 +237,28 @@ def test_every_key_of_plan_json_is_documented(job: Path) -> None:
 
 
 def test_every_key_of_status_json_is_documented(job: Path) -> None:
-    """A status with a failure has them all."""
-    found = replace(status(load_job(job, {})), failures=(Failure("t", "c", "m"),))
+    """A status with a failure, while a run goes on, has them all."""
+    running = Running(1, 1, 1.0, 1.0, None, None, Cost(), None)
+    found = replace(status(load_job(job, {})), failures=(Failure("t", "c", "m"),), now=running)
     assert json_keys(as_json(found)) <= code(section(COMMANDS, "`status --json`"))
 
 
 def test_every_key_of_usage_json_is_documented() -> None:
     """A report with every group has them all."""
     line = Settled(task="t", fingerprint="f", attempt=1, outcome=Outcome.SUCCEEDED)
-    found = usage_of([line], ("model", "prompt", "set", "day", "run"))
+    found = usage_of([line], USAGE_GROUPS)
     assert json_keys(as_json(found)) <= code(section(COMMANDS, "`usage --json`"))
+
+
+def test_every_key_and_column_of_reconcile_is_documented() -> None:
+    """A comparison with one line has all keys; each finding and each name of a column stands in the section."""
+    line = Settled(task="t", fingerprint="f", attempt=1, outcome=Outcome.SUCCEEDED, at="2026-11-01T00:00:00.000Z")
+    found = json_keys(as_json(reconcile([line], [Billed("2026-11-01", "", Account())])))
+    assert "unmetered" in found
+    text = section(COMMANDS, "`retouch reconcile`")
+    assert found - set(Finding) <= code(section(COMMANDS, "`reconcile --json`"))
+    assert set(Finding) <= set(rows(text))
+    assert {alias for aliases in ALIASES.values() for alias in aliases} <= code(text)
 
 
 def test_every_key_of_verify_json_is_documented(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-VERBS = ("init", "validate", "plan", "run", "status", "usage", "verify", "schema", "sandbox")
+VERBS = ("init", "validate", "plan", "run", "status", "usage", "reconcile", "verify", "schema", "sandbox")
 
 
 class Verbs(click.Group):

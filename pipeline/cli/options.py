@@ -13,7 +13,7 @@ from pipeline.errors import one_line
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _one_job(ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> str:
+def one_job(ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> str:
     """The one manifest that is named. Raises UsageError for none, for several, and for stdin."""
     named = [name for name in names if name]
     if not named:
@@ -49,9 +49,22 @@ class Whole(click.ParamType[int]):
         return number
 
 
-job_argument = click.argument("job", metavar="JOB", nargs=-1, callback=_one_job)
+job_argument = click.argument("job", metavar="JOB", nargs=-1, callback=one_job)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 sandbox_option = click.option("--sandbox", is_flag=True, help="Look at the folder of `run --sandbox`.")
+
+_PERIOD = (
+    click.option("--since", metavar="TIME", help="Only attempts from then on: a UTC date, or a time such as …T12:00Z."),
+    click.option("--until", metavar="TIME", help="Only attempts up to the end of that UTC date, or before that time."),
+)
+
+
+def period_options(command: F) -> F:
+    """--since and --until."""
+    for option in reversed(_PERIOD):
+        command = option(command)
+    return command
+
 
 _SELECTION = (
     click.option("--only", metavar="GLOB", help="Only tasks whose id matches, such as 'shoes/*/white-background'."),

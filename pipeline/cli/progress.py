@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from contextlib import suppress
 from typing import Any
 
 from pipeline.cli.terminal import is_terminal, printable, redacted, say
-from pipeline.run.progress import Moment, View, duration, plain_line
+from pipeline.run.progress import Moment, Snapshot, View, duration, plain_line
+
+SHORTEST = 6
+"""Columns that the bar itself takes at least."""
 
 
 class Bar:
@@ -35,7 +39,7 @@ class Bar:
             )
         bar.total = moment.total
         bar.n = moment.finished
-        bar.set_description_str(f"{moment.words}, ETA {duration(moment.seconds_left)}")
+        bar.set_description_str(described(moment, shutil.get_terminal_size().columns))
 
     def note(self, text: str) -> None:
         with suppress(OSError, ValueError):
@@ -45,6 +49,16 @@ class Bar:
         if self._bar is not None:
             with suppress(OSError, ValueError):
                 self._bar.close()
+
+
+def described(moment: Moment, columns: int) -> str:
+    """The words behind a bar that is at least `SHORTEST` long, on a terminal of so many columns."""
+    ahead = f"ETA {duration(moment.seconds_left)}"
+    if not isinstance(moment, Snapshot):
+        return f"{moment.words}, {ahead}"
+    counts = len(f"{moment.total}") * 2 + len("/ 100%|| ")
+    words = moment.words_within(columns - counts - SHORTEST - len(f", {ahead}"))
+    return ", ".join(filter(None, (words, ahead)))
 
 
 class Lines:

@@ -32,6 +32,12 @@ SHOWN = 5
 @click.option("--strict", is_flag=True, help="Check every image first and send nothing if one cannot be used.")
 @click.option("--sandbox", is_flag=True, help="Send to an embedded endpoint, into a folder of its own: free.")
 @click.option("--faults", default="", metavar="SPEC", help="Faults of the sandbox, such as rate=0.1,reset=0.05.")
+@click.option("--max-cost", metavar="DOLLARS", help="Stop before this run may cost more, beside the manifest's caps.")
+@click.option("--metrics-file", metavar="PATH", help="Keep Prometheus metrics in a textfile for node_exporter.")
+@click.option(
+    "--metrics-port", type=Whole(0, 65535), metavar="N", help="Serve Prometheus metrics; 0 takes a free port."
+)
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address that --metrics-port listens on.")
 @click.option("-v", "--verbose", is_flag=True, help="Print what is sent and answered as log records, without keys.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors and the summary line only.")
 @json_option
@@ -42,6 +48,7 @@ def command(
     sample: int | None,
     shard: str | None,
     retry: str | None,
+    max_cost: str | None,
     verbose: bool,
     quiet: bool,
     as_json: bool,
@@ -55,7 +62,7 @@ def command(
     from pipeline.cli.records import print_records
     from pipeline.cli.terminal import print_json, say
     from pipeline.run.api import load, run_with
-    from pipeline.run.flags import Flags, parse_retry
+    from pipeline.run.flags import Flags, parse_cost, parse_retry
     from pipeline.run.summary import as_json as plain
     from pipeline.run.summary import sentence
 
@@ -63,6 +70,7 @@ def command(
     flags = Flags(
         **selection(only, sample, shard),
         retry=parse_retry(retry) if retry is not None else frozenset(),
+        max_cost=parse_cost(max_cost) if max_cost is not None else None,
         argv=tuple(sys.argv[1:]),
         **options,
     )

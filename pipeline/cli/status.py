@@ -10,6 +10,7 @@ import click
 from pipeline.cli.options import job_argument, json_option, sandbox_option
 
 if TYPE_CHECKING:
+    from pipeline.run.running import Running
     from pipeline.run.status import Status
 
 
@@ -38,18 +39,38 @@ def described(status: Status, manifest: str, *, failed: bool, sandbox: bool) -> 
     counts = ", ".join(f"{number} {word}" for word, number in status.tasks.items() if number and word != "total")
     lines = [f"{status.job}: {status.tasks['total']} tasks: {counts or 'none'}"]
     lines.append(f"running: {status.running}" if status.running else f"not running; {_runs(status)}")
-    if status.in_flight:
+    if status.now is not None:
+        lines.append(f"this run: {_progress(status.now)}")
+    elif status.in_flight:
         lines.append(f"in flight: {status.in_flight}")
-    usage = status.usage
-    lines.append(
-        f"bought: {usage.images} images in {sum(usage.attempts.values())} requests, {usage.usage.total_tokens} tokens"
-    )
+    lines.append(f"bought: {_bought(status)}")
     if status.waiting:
         lines.append(f"waiting: {status.waiting} files are younger than min_age")
     if failed:
         lines += [f"  {one.line}" for one in status.failures]
     lines += _hints(status, f"{shlex.quote(manifest)}{' --sandbox' if sandbox else ''}", failed=failed)
     return "\n".join(lines)
+
+
+def _progress(now: Running) -> str:
+    from pipeline.run.progress import cost_words, duration
+
+    words = [f"{now.done} done in {duration(now.seconds)}", f"{now.in_flight} in flight"]
+    words.append(f"{now.per_minute:.1f} tasks/min")
+    if now.cost.confirmed is not None:
+        words.append(cost_words(now.cost.confirmed, now.cost.possible, now.cost_at_end))
+    if now.used_share is not None:
+        words.append(f"{now.used_share:.0%} of rate")
+    return ", ".join([*words, f"ETA {duration(now.seconds_left)}"])
+
+
+def _bought(status: Status) -> str:
+    from pipeline.run.summary import spent_words
+
+    usage = status.usage
+    words = f"{usage.images} images in {sum(usage.attempts.values())} requests, {usage.usage.total_tokens} tokens"
+    cost = usage.cost
+    return words if cost.confirmed is None else f"{words}, {spent_words(cost.confirmed, cost.possible)}"
 
 
 def _runs(status: Status) -> str:

@@ -9,25 +9,29 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
 
-from pipeline.control.pause import LONGEST_PAUSE, Pause, judge_pause
 from pipeline.endpoint.judge import Verdict, clean, judge, kept_body
 from pipeline.endpoint.key import mask
-from pipeline.endpoint.reply import Failure, Flight, Reply
+from pipeline.endpoint.pricing import cost_of
+from pipeline.endpoint.reply import Flight, Reply
 from pipeline.errors import StorageError
 from pipeline.ledger.records import Output, Sent, Settled
-from pipeline.ledger.standing import BILLED_IN_VAIN, CANCELLED, STORAGE
-from pipeline.outcome import FREE_RETRY, Outcome
+from pipeline.ledger.standing import CANCELLED, STORAGE
+from pipeline.outcome import Outcome
+from pipeline.run.admission import Ask, Ticket
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined
 from pipeline.run.exits import Exit
 from pipeline.run.inputs import edit_of
+from pipeline.run.lane import Lane
 from pipeline.run.receive import Received, receive
 from pipeline.run.store import store
+from pipeline.run.watch import heed
+from pipeline.run.worth import Worths, model_of, needs_sizes, sizes_of, spent, taken
 
 _log = logging.getLogger(__name__)
 """Tells each request and answer at the level of debugging; nothing in it holds the key, whoever listens."""
@@ -54,101 +58,90 @@ NOT_SENT = Ended(None)
 
 
 async def attempt(context: Context, work: Examined) -> Ended:
-    """Make one attempt, holding a slot from before its `sent` line until its end is durable."""
-    while True:
-        await context.gate.wait()
-        async with context.slots:
-            if context.halt.draining or not context.gate.closed:
-                return await _admitted_attempt(context, work)
-
-
-async def _admitted_attempt(context: Context, work: Examined) -> Ended:
-    if not _admitted(context, work):
+    """Make one attempt, holding its place and its worst cost from before its `sent` line until its end is durable."""
+    model = model_of(work)
+    sizes = await context.in_thread(lambda: sizes_of(work)) if needs_sizes(work, context.lanes) else ()
+    ticket = await context.admission.enter(Ask(work.task.id, model, Worths(work, sizes).at))
+    if ticket is None:
         return NOT_SENT
     ended = NOT_SENT
     context.gauge.in_flight += 1
     try:
-        ended = await _sent_and_settled(context, work)
+        ended = await _sent_and_settled(context, work, ticket)
     finally:
         context.gauge.in_flight -= 1
-        context.budget.settle(work.task.images, ended.outcome)
+        settled = ended.settled
+        cost = settled.cost if settled else None
+        context.admission.leave(ticket, ended.outcome, taken(settled, ticket.worth.charge), cost)
+        context.tally.cost = spent(context.admission.budget.run)
     return ended
 
 
-def _admitted(context: Context, work: Examined) -> bool:
-    if context.halt.draining:
-        return False
-    if context.budget.reserve(work.task.images):
-        return True
-    limit = context.budget.limit
-    context.halt.drain(
-        Exit.BUDGET, f"budget.max_images: {limit} images are bought or on their way; raise it to go on with the rest"
-    )
-    return False
-
-
-async def _sent_and_settled(context: Context, work: Examined) -> Ended:
+async def _sent_and_settled(context: Context, work: Examined, ticket: Ticket) -> Ended:
     ended = NOT_SENT
     with anyio.CancelScope(shield=True):
-        sent = _sent(context, work)
+        sent = _sent(context, work, ticket)
         try:
             await context.append(sent)
         except StorageError as error:
             context.halt.drain(Exit.STORAGE, str(error))
         else:
-            ended = await _settle(context, work, sent, await _post(context, work, sent))
+            ended = await _settle(context, work, ticket, sent, await _post(context, work, ticket.lane, sent))
     return ended
 
 
-def _sent(context: Context, work: Examined) -> Sent:
+def _sent(context: Context, work: Examined, ticket: Ticket) -> Sent:
     history = context.state.history(work.fingerprint)
     return Sent(
         task=work.task.id,
         fingerprint=work.fingerprint,
         attempt=history.attempts + 1,
         generation=work.generation,
-        endpoint=context.endpoint,
+        endpoint=ticket.lane.name,
         idempotency_key=history.open_key or context.chance.token(),
-        estimated_cost=None,
+        estimated_cost=ticket.worth.cost,
         request=dict(work.task.fields),
         paths=list(work.task.paths),
     )
 
 
-async def _post(context: Context, work: Examined, sent: Sent) -> Reply:
+async def _post(context: Context, work: Examined, lane: Lane, sent: Sent) -> Reply:
     """The reply, also where the request is cut off: then in doubt if a byte may have left."""
     flight, began = Flight(), context.chance.clock()
     edit = edit_of(work.task, work.inputs, sent.idempotency_key)
+    if (served := lane.offer.served(model_of(work))) != model_of(work):
+        edit = replace(edit, fields={**edit.fields, "model": served})
     _log.debug(
         "%s: attempt %d goes to %s: %d files, Idempotency-Key %s",
         sent.task,
         sent.attempt,
-        context.endpoint,
+        lane.name,
         len(edit.uploads),
         sent.idempotency_key,
     )
     with context.halt.cancellable() as scope:
-        reply = await context.transport.post(edit, flight)
+        reply = await lane.transport.post(edit, flight)
     if not scope.cancelled_caught:
         return reply
     return Reply(detail="the run was interrupted", began=flight.began, seconds=context.chance.clock() - began)
 
 
-async def _settle(context: Context, work: Examined, sent: Sent, reply: Reply) -> Ended:
+async def _settle(context: Context, work: Examined, ticket: Ticket, sent: Sent, reply: Reply) -> Ended:
+    lane = ticket.lane
     try:
         now = context.chance.now().timestamp()
-        verdict = await context.in_thread(lambda: judge(reply, context.key, now))
-        received = await receive(context, work, verdict, reply)
+        verdict = await context.in_thread(lambda: judge(reply, lane.key, now))
+        received = await receive(context, lane, work, verdict, reply)
     except Exception as error:
-        received = Received(_unread(context, reply, error))
-    _tell(context, sent, reply, received.verdict)
-    stored = await store(context, work, settled_line(context, work, sent, reply, received), received)
-    ended = Ended(stored.line, received.verdict.retry_after, stored.outputs)
-    _watch(context, ended)
-    return ended
+        received = Received(_unread(context, lane, reply, error))
+    _tell(lane, sent, reply, received.verdict)
+    stored = await store(context, work, settled_line(work, ticket, sent, reply, received), received)
+    if stored.line is not None:
+        heed(context, ticket, stored.line, received.verdict.retry_after, reply)
+    return Ended(stored.line, received.verdict.retry_after, stored.outputs)
 
 
-def _tell(context: Context, sent: Sent, reply: Reply, verdict: Verdict) -> None:
+def _tell(lane: Lane, sent: Sent, reply: Reply, verdict: Verdict) -> None:
     _log.debug(
         "%s: attempt %d is %s (%s): status %s, %d bytes, %.3f s, headers %s, request id %s, failure %s, %s",
         sent.task,
@@ -158,25 +151,25 @@ def _tell(context: Context, sent: Sent, reply: Reply, verdict: Verdict) -> None:
         reply.status,
         len(reply.body),
         reply.seconds,
-        {name: clean(value, context.key) for name, value in reply.headers.items()},
+        {name: clean(value, lane.key) for name, value in reply.headers.items()},
         verdict.request_id,
         reply.failure,
         verdict.message,
     )
 
 
-def _unread(context: Context, reply: Reply, error: Exception) -> Verdict:
+def _unread(context: Context, lane: Lane, reply: Reply, error: Exception) -> Verdict:
     """The verdict on an answer that this machine failed to read: held, so that no run buys it again by itself."""
     words = f"the answer could not be read here: {type(error).__name__}: {error}"
     if isinstance(error, MemoryError):
         context.halt.drain(Exit.STORAGE, f"{words}; this machine has too little memory")
     else:
         context.halt.bug(error)
-    body = kept_body(reply, context.key)
-    return Verdict(Outcome.UNUSABLE, reply.status, STORAGE, mask(words, context.key), body_kept=body)
+    body = kept_body(reply, lane.key)
+    return Verdict(Outcome.UNUSABLE, reply.status, STORAGE, mask(words, lane.key), body_kept=body)
 
 
-def settled_line(context: Context, work: Examined, sent: Sent, reply: Reply, received: Received) -> Settled:
+def settled_line(work: Examined, ticket: Ticket, sent: Sent, reply: Reply, received: Received) -> Settled:
     """The line that says how the attempt ended; its outputs are named when they are stored."""
     verdict, fields, item = received.verdict, work.task.fields, work.task.item
     interrupted = reply.status is None and reply.failure is None
@@ -190,12 +183,13 @@ def settled_line(context: Context, work: Examined, sent: Sent, reply: Reply, rec
         message=verdict.message,
         request_id=verdict.request_id,
         seconds=round(reply.seconds, 3),
-        endpoint=context.endpoint,
+        endpoint=ticket.lane.name,
         model=_text(fields.get("model")),
         n=work.task.images,
         size=_text(fields.get("size")),
         quality=_text(fields.get("quality")),
         usage=verdict.usage,
+        cost=cost_of(verdict.usage, ticket.lane.offer.price(model_of(work))),
         mismatch=list(received.mismatch),
         inputs=work.recorded_inputs,
         set=item.set,
@@ -203,55 +197,9 @@ def settled_line(context: Context, work: Examined, sent: Sent, reply: Reply, rec
         prompt=work.task.prompt,
         variant=work.task.variant_text,
         row=dict(item.row) if item.row is not None else None,
+        probe=ticket.probe,
     )
 
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _watch(context: Context, ended: Ended) -> None:
-    """Stop or pause the run where this end asks for it; one that was of our own making says nothing of the endpoint."""
-    settled = ended.settled
-    if settled is None:
-        return
-    if settled.code in (Failure.INPUT_CHANGED, CANCELLED):
-        return
-    if settled.outcome is Outcome.STOPPED:
-        context.halt.drain(Exit.REJECTED, rejected_words(settled))
-    if settled.outcome is Outcome.UNSENT and context.outage.since is None:
-        context.halt.note(f"{context.endpoint} cannot be reached: {settled.message or settled.code}; trying again")
-    if context.outage.observe(settled.outcome, settled.status, context.chance.clock()):
-        minutes = round(context.outage.limit / 60)
-        context.halt.drain(
-            Exit.OUTAGE,
-            f"{context.endpoint} has not worked for {minutes} minutes (last: {settled.code}); run again when it does",
-        )
-    if settled.outcome in FREE_RETRY | BILLED_IN_VAIN:
-        _pause(context, ended.retry_after)
-
-
-def _pause(context: Context, retry_after: float | None) -> None:
-    pause = judge_pause(retry_after, context.job.manifest.retries.max_wait, context.time_left())
-    if pause is Pause.STOP:
-        context.halt.drain(
-            Exit.OUTAGE,
-            f"{context.endpoint} asks to wait {retry_after:g} s, longer than {LONGEST_PAUSE:.0f} s or than the run's "
-            "time; run again later",
-        )
-    elif pause is Pause.PAUSE and retry_after is not None:
-        context.gate.pause_until(context.chance.clock() + retry_after)
-        context.outage.restart()
-
-
-def rejected_words(settled: Settled) -> str:
-    """Why the endpoint turned the whole run away, and what a person can do."""
-    said = f": {settled.message}" if settled.message else ""
-    doing = {
-        401: "check the key",
-        402: "check the account's balance",
-        403: "check the key's permissions",
-        404: "check endpoint.base_url, endpoint.path and the model",
-        405: "check endpoint.base_url and endpoint.path",
-    }.get(settled.status or 0, "check the account's quota and endpoint.base_url")
-    return f"{settled.endpoint} answers {settled.status} {settled.code}{said}; {doing}, then run again"

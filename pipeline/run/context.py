@@ -9,10 +9,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter
 
-from pipeline.control.budget import ImageBudget
-from pipeline.control.outage import OutageClock
-from pipeline.endpoint.key import Key
-from pipeline.endpoint.transport import Transport
+from pipeline.endpoint.key import Keys
 from pipeline.ledger.committer import Committer
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Record
@@ -21,8 +18,9 @@ from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
 from pipeline.outputs.folder import OutputFolder
 from pipeline.outputs.spill import Spill
-from pipeline.run.gate import Gate
+from pipeline.run.admission import Admission
 from pipeline.run.halt import Halt
+from pipeline.run.lane import Lane
 from pipeline.run.summary import Tally
 from pipeline.threads import in_thread
 
@@ -53,8 +51,8 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A run's surroundings; `deadline` is on the monotonic clock,
-    `slots` caps the attempts in flight, `workers` the threads that decode and store.
+    """A run's surroundings; `deadline` is on the monotonic clock, `admission` lets requests through to the endpoints,
+    `workers` caps the threads that decode and store.
     """
 
     job: Job
@@ -64,19 +62,19 @@ class Context:
     ledgers: Ledgers
     state: State
     spill: Spill
-    transport: Transport
-    key: Key | None
-    endpoint: str
-    slots: CapacityLimiter
+    keys: Keys
+    admission: Admission
     workers: CapacityLimiter
     chance: Chance
     halt: Halt
-    gate: Gate
     deadline: float | None
     tally: Tally = field(default_factory=Tally)
     gauge: Gauge = field(default_factory=Gauge)
-    outage: OutageClock = field(default_factory=OutageClock)
-    budget: ImageBudget = field(default_factory=lambda: ImageBudget(None))
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The run's endpoints."""
+        return self.admission.lanes
 
     def time_left(self) -> float | None:
         """Seconds until `stop_on.duration` ends the run; None without such a limit."""

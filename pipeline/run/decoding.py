@@ -123,7 +123,7 @@ class Decoding:
 
     def _sizes(self, task: Task) -> list[SentFile]:
         """The task's files as far as their size matters: to a body that holds them in base64."""
-        wanted = self._job.manifest.endpoint.body == "json"
+        wanted = self._job.json_bodies
         return [SentFile(file.role, file.path, "", _size(file.path) if wanted else 0, 0, None) for file in task.inputs]
 
     def _is_new(self, text: str) -> bool:

@@ -6,14 +6,18 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import anyio
 
 from pipeline.errors import JobError, Problem
+from pipeline.sandbox.capacity import parse_capacity
 from pipeline.sandbox.faults import Faults, parse_faults
-from pipeline.sandbox.latency import Latency, parse_latency
+from pipeline.sandbox.latency import Latency, parse_latency, parse_seconds
 from pipeline.sandbox.server import Server, serve
 from pipeline.sandbox.settings import Sandbox
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -23,21 +27,29 @@ async def sandbox(faults: str) -> AsyncIterator[Server]:
         yield server
 
 
-def serve_until_signal(
-    *,
-    host: str,
-    port: int,
-    key: str | None,
-    faults: str,
-    latency: str | None,
-    plain: bool,
-    ready: Callable[[str], None],
-) -> None:
+def settings_of(
+    *, faults: str, latency: str | None, capacity: str | None, gateway_cut: str | None, **plain: Any
+) -> Sandbox:
+    """How a sandbox behaves, from the texts of its options; `plain` are settings that need no reading.
+
+    Raises JobError for what cannot be read, and for an option without the one that it belongs to.
+    """
+    if plain.get("burst") is not None and plain.get("requests_per_minute") is None:
+        raise JobError([Problem("there is no rate", "expected --requests-per-minute with it", "--burst")])
+    return Sandbox(
+        faults=_faults(faults),
+        latency=_read("--latency", parse_latency, latency) or Latency(),
+        capacity=_read("--capacity", parse_capacity, capacity),
+        gateway_cut=_read("--gateway-cut", parse_seconds, gateway_cut),
+        **plain,
+    )
+
+
+def serve_until_signal(settings: Sandbox, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `ready` hears the base URL once it can be used.
 
-    Raises JobError for settings that cannot be used.
+    Raises JobError where the port cannot be had.
     """
-    settings = Sandbox(key=key, faults=_faults(faults), latency=_latency(latency), plain=plain)
 
     async def main() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -56,14 +68,11 @@ def serve_until_signal(
 
 
 def _faults(text: str) -> Faults:
-    try:
-        return parse_faults(text)
-    except ValueError as error:
-        raise JobError([Problem(str(error), where="--faults")]) from error
+    return _read("--faults", parse_faults, text) or Faults()
 
 
-def _latency(text: str | None) -> Latency:
+def _read(option: str, parse: Callable[[str], T], text: str | None) -> T | None:
     try:
-        return Latency() if text is None else parse_latency(text)
+        return None if text is None else parse(text)
     except ValueError as error:
-        raise JobError([Problem(str(error), where="--latency")]) from error
+        raise JobError([Problem(str(error), where=option)]) from error

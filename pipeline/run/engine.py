@@ -69,7 +69,7 @@ class Engine:
         self._examiner = examiner
         self._limit = limit
         self._on_end = on_end
-        self._window = CapacityLimiter(2 * int(context.slots.total_tokens) + 32)
+        self._window = CapacityLimiter(2 * context.admission.ceiling + 32)
         self._reader = CapacityLimiter(1)
         self._leaders: dict[str, anyio.Event] = {}
         self._doubts: list[float] = []

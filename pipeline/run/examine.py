@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.endpoint.form import too_large
+from pipeline.endpoint.form import Form, too_large
 from pipeline.ledger.records import Input, Output, Reused, Settled
 from pipeline.ledger.replay import Ledgers
 from pipeline.ledger.standing import History, Standing, standing_of
@@ -178,7 +178,7 @@ class Examiner:
 
     def obstacle(self, task: Task, inputs: Sequence[SentFile], verb: Verb) -> Examined | None:
         """Why a task cannot be brought to its end though its images are good: the body's form, or a foreign file."""
-        form = self.job.manifest.endpoint.body
+        form: Form = "json" if self.job.json_bodies else "multipart"
         if verb is Verb.SEND and (fault := too_large(edit_of(task, inputs, ""), form)) is not None:
             return _invalid(task, "too_large", str(fault))
         if verb not in (Verb.SEND, Verb.REUSE) or self._folder is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any, get_type_hints
 
 import msgspec
@@ -27,7 +28,9 @@ class Flags:
     spread over the job, `only` a glob on task ids, `shard` is (I, N), 1-based. `retry` reopens tasks that `failed`
     or are `held`, `redo` (a glob) asks for new results of tasks that are done. `yes` goes on where `rerun.limit`
     would stop, `strict` refuses to start with an unusable image. `sandbox` sends everything to an embedded endpoint,
-    with the `faults` that `retouch sandbox` knows. `argv` is the command line, for the ledger.
+    with the `faults` that `retouch sandbox` knows. `max_cost` is one more cap, in US dollars, on what this run may come
+    to. `metrics_file` is a textfile for node_exporter, `metrics_port` (0: a free one) of `metrics_host` serves the
+    same. `argv` is the command line, for the ledger.
     """
 
     concurrency: int | None = None
@@ -41,6 +44,10 @@ class Flags:
     strict: bool = False
     sandbox: bool = False
     faults: str = ""
+    max_cost: Decimal | None = None
+    metrics_file: str | None = None
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     argv: tuple[str, ...] = ()
 
 
@@ -50,6 +57,8 @@ _FITTING = {
     "sample": "a whole number",
     "shard": "two whole numbers (I, N), such as (2, 3)",
     "retry": 'a set such as {"failed"}',
+    "max_cost": 'an amount such as Decimal("12.50")',
+    "metrics_port": "a whole number",
     "yes": "True or False",
     "strict": "True or False",
     "sandbox": "True or False",
@@ -96,6 +105,13 @@ def _no_shard(text: str) -> Problem:
     return Problem(f"{text!r} is not a shard", f"expected I/N, 1 <= I <= N <= {MOST_SHARDS}, such as 2/3", "--shard")
 
 
+def parse_cost(text: str) -> Decimal:
+    """`12.50` as that many US dollars, exactly; raises JobError for anything else."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?", text):
+        raise JobError([Problem(f"{text!r} is no amount", "expected US dollars such as 12.50", "--max-cost")])
+    return Decimal(text)
+
+
 def parse_retry(text: str) -> frozenset[str]:
     """`failed,held` as a set; raises JobError for another word."""
     words = [word.strip() for word in text.split(",")]
@@ -119,6 +135,10 @@ def check_flags(flags: Flags) -> None:
         problems.append(_no_shard("{}/{}".format(*flags.shard)))
     if not set(flags.retry) <= RETRIED:
         problems.append(Problem(f"{flags.retry!r} cannot be retried", 'expected a set such as {"failed"}', "--retry"))
+    if flags.max_cost is not None and not (flags.max_cost.is_finite() and flags.max_cost >= 0):
+        problems.append(Problem(f"{flags.max_cost} is no amount", "expected US dollars from 0 on", "--max-cost"))
+    if flags.metrics_port is not None and not 0 <= flags.metrics_port <= 65535:
+        problems.append(Problem(f"{flags.metrics_port} is no port", "expected 0 to 65535", "--metrics-port"))
     if flags.faults and not flags.sandbox:
         problems.append(Problem("only the sandbox makes faults", "add --sandbox", "--faults"))
     if problems:

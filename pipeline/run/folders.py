@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from pipeline.errors import JobError
+from pipeline.manifest.endpoints import Endpoint
 from pipeline.manifest.job import Job
 from pipeline.outputs.spill import Spill, spill_folder
 
@@ -35,16 +37,25 @@ def in_sandbox(job: Job, url: str | None) -> Job:
     """
     manifest = job.manifest
     output = manifest.output.model_copy(update={"folder": f"{manifest.output.folder.rstrip('/')}.sandbox"})
-    endpoint = manifest.endpoint.model_copy(
-        update={
-            "auth": "bearer",
-            "path": "/images/edits",
-            "query": {},
-            "headers": {},
-            "proxy": None,
-            "ca_bundle": None,
-            "allow_http": False,
-        }
+    several = None if manifest.endpoints is None else [_in_sandbox(each, url) for each in manifest.endpoints]
+    changed = manifest.model_copy(
+        update={"output": output, "endpoint": _in_sandbox(manifest.endpoint, None), "endpoints": several}
     )
-    changed = manifest.model_copy(update={"output": output, "endpoint": endpoint})
     return replace(job, manifest=changed, base_url=url or job.base_url)
+
+
+E = TypeVar("E", bound=Endpoint)
+
+
+def _in_sandbox(endpoint: E, url: str | None) -> E:
+    """The endpoint as the sandbox plays it: its limits, prices and models stay, what leads elsewhere does not."""
+    elsewhere: dict[str, Any] = {
+        "auth": "bearer",
+        "path": "/images/edits",
+        "query": {},
+        "headers": {},
+        "proxy": None,
+        "ca_bundle": None,
+        "allow_http": False,
+    }
+    return endpoint.model_copy(update=elsewhere | ({} if url is None else {"base_url": url}))

@@ -8,9 +8,10 @@ from pipeline.run.halt import Halt
 
 
 class Gate:
-    """Closed while a pause lasts; `clock` is monotonic seconds."""
+    """Closed while a pause of the endpoint `name` lasts; `clock` is monotonic seconds."""
 
-    def __init__(self, halt: Halt, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, halt: Halt, clock: Callable[[], float]) -> None:
+        self._name = name
         self._halt = halt
         self._clock = clock
         self._until = 0.0
@@ -30,9 +31,4 @@ class Gate:
         told = self.closed
         self._until = max(end, self._until)
         if not told:
-            self._halt.note(f"the endpoint asks for a pause: nothing is sent for {self.seconds_left:.0f} s")
-
-    async def wait(self) -> None:
-        """Return once the gate is open, or at once when the run drains."""
-        while self.closed and not self._halt.draining:
-            await self._halt.sleep(self.seconds_left)
+            self._halt.note(f"{self._name} asks for a pause: nothing is sent to it for {self.seconds_left:.0f} s")

@@ -25,6 +25,7 @@ class Halt:
         self._draining = anyio.Event()
         self._cancelled = False
         self._in_flight: set[anyio.CancelScope] = set()
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def draining(self) -> bool:
@@ -36,7 +37,16 @@ class Halt:
         if reason not in self.reasons:
             self.reasons.append(reason)
             self.note(note)
+        self._drain()
+
+    def _drain(self) -> None:
         self._draining.set()
+        for tell in self._listeners:
+            tell()
+
+    def on_drain(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when a drain starts, and at each further reason."""
+        self._listeners.append(tell)
 
     def bug(self, error: Exception) -> None:
         """Drain because of an error that nobody foresaw; the first one is kept for the report."""
@@ -46,7 +56,7 @@ class Halt:
     def cancel(self) -> None:
         """End the attempts in flight, now and as they come."""
         self._cancelled = True
-        self._draining.set()
+        self._drain()
         for scope in list(self._in_flight):
             scope.cancel()
 
@@ -62,10 +72,10 @@ class Halt:
             finally:
                 self._in_flight.discard(scope)
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, but not beyond the start of a drain."""
+    async def sleep(self, seconds: float | None, woken: anyio.Event | None = None) -> None:
+        """Sleep, but not beyond the start of a drain, nor until `woken`, which a drain sets too; None: until then."""
         with anyio.move_on_after(seconds):
-            await self._draining.wait()
+            await (woken or self._draining).wait()
 
     async def wait(self) -> None:
         """Return when the drain starts."""

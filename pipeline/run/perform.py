@@ -10,9 +10,10 @@ from pathlib import Path
 from traceback import format_exception
 
 import anyio
+import msgspec
 from anyio import CapacityLimiter, to_thread
 
-from pipeline.endpoint.key import Key, mask
+from pipeline.endpoint.key import Key, Keys
 from pipeline.errors import StorageError
 from pipeline.ledger.records import End as EndLine
 from pipeline.ledger.replay import ledger_path
@@ -25,9 +26,12 @@ from pipeline.run.exits import Exit, exit_code
 from pipeline.run.flags import Flags, check_flags, check_globs
 from pipeline.run.folders import in_sandbox
 from pipeline.run.halt import Halt
+from pipeline.run.lanes import keys_of
 from pipeline.run.limit import ItemLimit
+from pipeline.run.measuring import Measured, measuring
+from pipeline.run.model_checks import check_models, utc_day
 from pipeline.run.progress import View, snapshot
-from pipeline.run.session import Opened, key_of, open_run, real_chance
+from pipeline.run.session import Opened, open_run, real_chance
 from pipeline.run.signals import listen
 from pipeline.run.stops import heed_stops
 from pipeline.run.summary import Summary, attempt_counts, summarise, task_counts, usage_counts
@@ -56,14 +60,14 @@ async def perform(
     check_flags(flags)
     if flags.concurrency is not None:
         job = override(job, {"limits.concurrency": flags.concurrency})
-    async with _endpoint(job, flags) as (job, key):
+    async with measuring(job.manifest.name, flags, view.note) as measured, _endpoint(job, flags) as (job, keys):
         now = chance.now().timestamp()
-        prepared = await to_thread.run_sync(_prepared, job, flags, now, limiter=CapacityLimiter(1))
+        prepared = await to_thread.run_sync(_prepared, job, flags, now, view.note, limiter=CapacityLimiter(1))
         halt = Halt(view.note)
 
         async def whole() -> Summary:
-            async with open_run(job, flags, halt, chance, key, started) as opened:
-                return await _performed(opened, prepared, flags, view, on_end, started, signals=signals)
+            async with open_run(job, flags, halt, chance, keys, started) as opened:
+                return await _performed(opened, prepared, flags, view, measured, on_end, started, signals=signals)
 
         try:
             return await _in_order(halt, whole)
@@ -81,26 +85,38 @@ def the_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _prepared(job: Job, flags: Flags, now: float) -> Prepared:
-    prepared = prepare(job, now)
+def _prepared(job: Job, flags: Flags, now: float, note: Callable[[str], None]) -> Prepared:
+    """The job's tasks, once all that can be told before the first request is right; `note` hears of ageing models."""
+    checked = check_models(job, utc_day(now), max_cost=flags.max_cost is not None)
+    prepared = prepare(job, now, checked.problems)
     check_globs(flags, prepared)
+    for line in () if flags.sandbox else checked.notes:
+        note(str(line))
     return prepared
 
 
 @asynccontextmanager
-async def _endpoint(job: Job, flags: Flags) -> AsyncIterator[tuple[Job, Key | None]]:
-    """The job and the key to use: the manifest's own, or a sandbox's that lives as long as the run."""
+async def _endpoint(job: Job, flags: Flags) -> AsyncIterator[tuple[Job, Keys]]:
+    """The job and the keys to use: the manifest's own, or a sandbox's that lives as long as the run."""
     if not flags.sandbox:
-        yield job, key_of(job)
+        yield job, keys_of(job)
         return
     from pipeline.run.embedded import sandbox
 
     async with sandbox(flags.faults) as server:
-        yield in_sandbox(job, server.url), Key("sandbox-key")
+        yield in_sandbox(job, server.url), Keys(tuple(Key("sandbox-key") for _ in job.endpoints))
 
 
 async def _performed(
-    opened: Opened, prepared: Prepared, flags: Flags, view: View, on_end: OnEnd | None, started: float, *, signals: bool
+    opened: Opened,
+    prepared: Prepared,
+    flags: Flags,
+    view: View,
+    measured: Measured | None,
+    on_end: OnEnd | None,
+    started: float,
+    *,
+    signals: bool,
 ) -> Summary:
     context = opened.context
     selection = Selection(only=flags.only, shard=flags.shard, sample=flags.sample)
@@ -114,8 +130,13 @@ async def _performed(
         watching.start_soon(heed_stops, context)
         total = await context.in_thread(lambda: prepared.count(selection))
         watching.start_soon(_show, context, total, view)
+        if measured is not None:
+            measured.begin(context)
+            watching.start_soon(measured.follow, context, total)
         await engine.run(prepared.tasks(selection), total)
         summary = await _finish(context, flags, started)
+        if measured is not None:
+            await measured.finish(context, total, summary)
         watching.cancel_scope.cancel()
     return summary
 
@@ -176,7 +197,7 @@ async def _finish(context: Context, flags: Flags, started: float) -> Summary:
         context.halt.drain(Exit.STORAGE, str(error))
     code = _code(context)
     seconds = context.chance.clock() - started
-    tally = context.tally
+    tally, lanes = context.tally, context.lanes
     try:
         await context.append(
             EndLine(
@@ -184,7 +205,8 @@ async def _finish(context: Context, flags: Flags, started: float) -> Summary:
                 attempts=attempt_counts(tally.attempts),
                 images=tally.images,
                 usage=usage_counts(tally.usage),
-                cost={"confirmed": None, "possible": None, "currency": "USD"},
+                cost=msgspec.structs.asdict(tally.cost),
+                concurrency={lane.name: [(each.seconds, each.limit) for each in lane.limit.history] for lane in lanes},
                 seconds=round(seconds, 3),
                 exit=int(code),
             )
@@ -199,7 +221,7 @@ async def _finish(context: Context, flags: Flags, started: float) -> Summary:
         exit_code=code,
         seconds=seconds,
         ledger=str(ledger_path(context.folder.root, flags.shard)),
-        error=None if context.halt.error is None else mask("".join(format_exception(context.halt.error)), context.key),
+        error=None if context.halt.error is None else context.keys.mask("".join(format_exception(context.halt.error))),
     )
 
 

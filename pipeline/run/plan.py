@@ -6,35 +6,28 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import Problem
 from pipeline.ledger.digests import digest
 from pipeline.manifest.job import Job
 from pipeline.outputs.folder import OWN
 from pipeline.run.decide import Class, Verb
+from pipeline.run.estimate import Account, Estimate, Estimator, Group, Paid, Sum, Tokens
 from pipeline.run.examine import Examined
 from pipeline.run.flags import Flags, check_flags, check_globs, flags_of
 from pipeline.run.folders import in_sandbox
 from pipeline.run.inputs import Look
 from pipeline.run.limit import ItemLimit
+from pipeline.run.model_checks import Checked, check_models, utc_day
 from pipeline.run.reading import Reading, open_reading
 from pipeline.tasks.expand import Prepared, prepare
 from pipeline.tasks.select import Selection
 
 FIRST = 3
 """Requests that are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """The price in US dollars, from low to high; None where no price is known."""
-
-    low: Decimal | None = None
-    high: Decimal | None = None
-    currency: str = "USD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +41,22 @@ class PlannedRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the price of a model is from, and of when; None where none is known."""
+
+    model: str
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a run would do, as `plan --json` prints it.
 
     `tasks` counts each task once, by where it stands. `stale` counts outputs that no task names, `images` those that
     would be asked for in `requests` requests. `waiting` counts files that are younger than `min_age`. `seconds` is how
-    long that takes at the pace of earlier runs, None without one.
+    long that takes at the pace of earlier runs and at the manifest's rates, None without either. `groups` tell `tokens`
+    and `estimate` by image set and prompt. `paid` holds what was bought before against its estimate. `origins` say
+    where the models' prices are from.
     """
 
     job: str
@@ -63,7 +66,12 @@ class Plan:
     requests: int
     waiting: int
     seconds: float | None
+    tokens: Tokens
     estimate: Estimate
+    groups: tuple[Group, ...]
+    paid: Paid | None
+    origins: tuple[Origin, ...]
+    warnings: tuple[Problem, ...]
     first: tuple[PlannedRequest, ...]
 
 
@@ -80,40 +88,102 @@ def plan_with(job: Job, flags: Flags) -> Plan:
     check_flags(flags)
     if flags.sandbox:
         job = in_sandbox(job, None)
-    prepared = prepare(job, time.time())
+    now = time.time()
+    models = check_models(job, utc_day(now))
+    prepared = prepare(job, now, models.problems)
     check_globs(flags, prepared)
-    with open_reading(job) as reading:
-        return _counted(job, prepared, reading, flags)
+    account = Account(job.folder, Estimator(models.offers))
+    with open_reading(job, account.take) as reading:
+        counts = _counted(job, prepared, reading, account, flags)
+        return _plan(job, prepared, reading, counts, account.result, models)
 
 
-def _counted(job: Job, prepared: Prepared, reading: Reading, flags: Flags) -> Plan:
+@dataclass(slots=True)
+class _Counts:
+    """What the tasks of a plan add up to; `first` are the first requests."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    total: Sum = field(default_factory=Sum)
+    groups: dict[tuple[str, str], Sum] = field(default_factory=dict)
+    models: dict[str, None] = field(default_factory=dict)
+    first: list[PlannedRequest] = field(default_factory=list)
+
+
+def _counted(job: Job, prepared: Prepared, reading: Reading, account: Account, flags: Flags) -> _Counts:
     selection = Selection(only=flags.only, shard=flags.shard, sample=flags.sample)
-    counts: Counter[str] = Counter()
+    found = _Counts()
     requests: set[bytes] = set()
-    first: list[PlannedRequest] = []
-    images = 0
     for work in _selected(prepared, selection, reading, flags):
-        counts[work.kind] += 1
+        found.kinds[work.kind] += 1
         # Without a fingerprint nothing was read, as there is no past to find anything in: each counts as a request.
         request = digest(work.fingerprint or work.task.id)
         if work.verb is not Verb.SEND or request in requests:
             continue
         requests.add(request)
-        images += work.task.images
-        if len(first) < FIRST:
-            first.append(_request(job, work))
-    tasks = {"total": counts.total()} | {str(kind): counts[kind] for kind in Class}
+        _estimate(found, work, account)
+        if len(found.first) < FIRST:
+            found.first.append(_request(job, work))
+    return found
+
+
+def _estimate(found: _Counts, work: Examined, account: Account) -> None:
+    task = work.task
+    seen = account.history.of(task.fields)
+    images = (file.path for file in work.inputs if file.role != "mask")
+    estimate = account.estimator.of(task.fields, images, seen)
+    found.models[str(task.fields.get("model", ""))] = None
+    for total in (found.total, found.groups.setdefault((task.item.set, task.prompt), Sum())):
+        total.add(task.images, estimate, history=seen is not None)
+
+
+def _plan(job: Job, prepared: Prepared, reading: Reading, counts: _Counts, paid: Paid | None, models: Checked) -> Plan:
+    total, kinds = counts.total, counts.kinds
     return Plan(
         job=job.manifest.name,
-        tasks=tasks,
+        tasks={"total": kinds.total()} | {str(kind): kinds[kind] for kind in Class},
         stale=_stale(job, prepared, reading),
-        images=images,
-        requests=len(requests),
+        images=total.images,
+        requests=total.requests,
         waiting=prepared.waiting,
-        seconds=None if reading.pace is None else len(requests) / reading.pace,
-        estimate=Estimate(),
-        first=tuple(first),
+        seconds=expected_seconds(job, reading.pace, total),
+        tokens=total.tokens,
+        estimate=total.estimate,
+        groups=tuple(
+            Group(set_name, prompt, each.requests, each.images, each.history, each.tokens, each.estimate)
+            for (set_name, prompt), each in counts.groups.items()
+        ),
+        paid=paid,
+        origins=tuple(
+            Origin(model, next((offer.origin(model) for offer in models.offers if offer.serves(model)), None))
+            for model in counts.models
+        ),
+        warnings=models.notes,
+        first=tuple(counts.first),
     )
+
+
+def expected_seconds(job: Job, pace: float | None, total: Sum) -> float | None:
+    """How long requests take: at the pace of earlier runs, in requests a second, and no faster than the rates allow."""
+    tokens = total.tokens
+    middle = None if tokens.low is None or tokens.high is None else (tokens.low + tokens.high) / 2
+    wanted = {
+        "requests_per_minute": total.requests,
+        "images_per_minute": total.images,
+        "tokens_per_minute": middle,
+    }
+    bounds = [] if pace is None else [total.requests / pace]
+    for name, amount in wanted.items():
+        rate = _rate(job, name)
+        if rate is not None and amount is not None:
+            bounds.append(amount * 60 / rate)
+    return max(bounds, default=None)
+
+
+def _rate(job: Job, name: str) -> int | None:
+    """What all endpoints allow together in a minute; None where one has no cap."""
+    several = job.manifest.endpoints
+    rates = [getattr(each.limits, name) for each in several or (job.manifest,)]
+    return None if None in rates else sum(rates)
 
 
 def _selected(prepared: Prepared, selection: Selection, reading: Reading, flags: Flags) -> Iterator[Examined]:

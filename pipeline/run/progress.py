@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from pipeline.run.summary import money, spent_words
 
 if TYPE_CHECKING:
     from pipeline.run.context import Context
@@ -25,8 +29,23 @@ class Moment(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LaneNow:
+    """A moment of one endpoint: its requests in flight, how many may be, and the used share of its tightest rate."""
+
+    name: str
+    in_flight: int
+    limit: int
+    used_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A moment of a run. `total` and `finished` count tasks; `seconds` are since the first request could be sent."""
+    """A moment of a run. `total` and `finished` count tasks; `seconds` are since the first request could be sent.
+
+    `confirmed` and `possible` are this run's cost so far in US dollars, None where no price is known. `limit` is how
+    many requests may be in flight now, `used_share` how much of the tightest rate limit was used in the last minute,
+    `ends` counts the finished tasks by how they ended.
+    """
 
     unit: ClassVar[str] = "tasks"
 
@@ -40,6 +59,12 @@ class Snapshot:
     seconds: float
     sent_now: int
     draining: bool
+    confirmed: Decimal | None = None
+    possible: Decimal | None = None
+    limit: int | None = None
+    used_share: float | None = None
+    lanes: tuple[LaneNow, ...] = ()
+    ends: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -54,9 +79,20 @@ class Snapshot:
         return (self.total - self.finished) * self.seconds / self.sent_now
 
     @property
+    def cost_at_end(self) -> Decimal | None:
+        """What the run will have cost if the rest costs what its tasks did so far; None as for `seconds_left`."""
+        if self.draining or self.confirmed is None:
+            return None
+        return projected(self.confirmed + (self.possible or 0), self.sent_now, self.total - self.finished)
+
+    @property
     def words(self) -> str:
-        """The numbers beside the bar: in flight, waiting, failed, images a second, tokens."""
+        """The numbers beside the bar: images a second, in flight, waiting, failed, cost, share of the rate, tokens."""
         return state_words(self)
+
+    def words_within(self, room: int) -> str:
+        """As `words`, without what matters least where they are longer than `room` characters."""
+        return fitting(_parts(self), room)
 
 
 class View(Protocol):
@@ -92,7 +128,11 @@ class Silent:
 
 def snapshot(context: Context, total: int, seconds: float) -> Snapshot:
     """The run as it is now."""
-    tasks, gauge = context.tally.tasks, context.gauge
+    tasks, gauge, now = context.tally.tasks, context.gauge, context.chance.clock()
+    cost = context.tally.cost
+    lanes = tuple(
+        LaneNow(lane.name, lane.in_flight, lane.limit.limit, lane.rates.used_share(now)) for lane in context.lanes
+    )
     return Snapshot(
         total=total,
         finished=context.tally.finished,
@@ -104,7 +144,18 @@ def snapshot(context: Context, total: int, seconds: float) -> Snapshot:
         seconds=seconds,
         sent_now=tasks["done"],
         draining=context.halt.draining,
+        confirmed=cost.confirmed,
+        possible=cost.possible,
+        limit=min(context.admission.ceiling, sum(lane.limit for lane in lanes)),
+        used_share=max((lane.used_share for lane in lanes if lane.used_share is not None), default=None),
+        lanes=lanes,
+        ends=dict(tasks),
     )
+
+
+def projected(spent: Decimal, ended: int, left: int) -> Decimal | None:
+    """What `ended` tasks that cost `spent` and `left` more come to, at the same cost a task; None before one ended."""
+    return spent * (ended + left) / ended if ended else None
 
 
 def duration(seconds: float | None) -> str:
@@ -129,17 +180,47 @@ def count(number: int) -> str:
     return f"{number / 10**9:.1f}G"
 
 
-def state_words(moment: Snapshot) -> str:
-    """The numbers beside the bar: in flight, waiting, failed, images a second, tokens."""
-    parts = [f"{moment.images_per_second:.1f} images/s", f"{moment.in_flight} in flight"]
+def cost_words(confirmed: Decimal, possible: Decimal | None, at_end: Decimal | None) -> str:
+    """`$0.42 of ~$1.23`; `$0.42+$0.10 possible of ~$1.23` where attempts may have been billed without an answer."""
+    return spent_words(confirmed, possible) + (f" of ~{money(at_end)}" if at_end is not None else "")
+
+
+class Part(NamedTuple):
+    """One of the words beside a bar; where room is scarce those of the highest `rank` stay."""
+
+    text: str
+    rank: int
+
+
+def fitting(parts: list[Part], room: int) -> str:
+    """As many of the parts as fit into `room` characters, the highest ranks first, joined in their order."""
+    kept: list[Part] = []
+    for part in sorted(parts, key=lambda part: -part.rank):
+        if sum(len(one.text) + 2 for one in (*kept, part)) - 2 <= room:
+            kept.append(part)
+    return ", ".join(part.text for part in parts if part in kept)
+
+
+def _parts(moment: Snapshot) -> list[Part]:
+    limit = "" if moment.limit is None else f"/{moment.limit}"
+    parts = [Part(f"{moment.images_per_second:.1f} images/s", 2), Part(f"{moment.in_flight}{limit} in flight", 5)]
     if moment.waiting:
-        parts.append(f"{moment.waiting} waiting")
+        parts.append(Part(f"{moment.waiting} waiting", 3))
     if moment.failed:
-        parts.append(f"{moment.failed} failed")
-    parts.append(f"{count(moment.tokens)} tokens")
+        parts.append(Part(f"{moment.failed} failed", 7))
+    if moment.confirmed is not None:
+        parts.append(Part(cost_words(moment.confirmed, moment.possible, moment.cost_at_end), 6))
+    if moment.used_share is not None:
+        parts.append(Part(f"{moment.used_share:.0%} of rate", 4))
+    parts.append(Part(f"{count(moment.tokens)} tokens", 1))
     if moment.draining:
-        parts.append("draining")
-    return ", ".join(parts)
+        parts.append(Part("draining", 8))
+    return parts
+
+
+def state_words(moment: Snapshot) -> str:
+    """All numbers beside the bar."""
+    return ", ".join(part.text for part in _parts(moment))
 
 
 def plain_line(moment: Moment) -> str:

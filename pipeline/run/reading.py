@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from pipeline.ledger.records import End, Reused, Settled
+from pipeline.ledger.records import End, Record, Reused, Settled
 from pipeline.ledger.replay import Ledgers, replay
 from pipeline.ledger.standing import Standing
 from pipeline.ledger.state import State
@@ -67,14 +67,14 @@ class Reading:
 
 
 @contextmanager
-def open_reading(job: Job) -> Iterator[Reading]:
-    """The job's ledgers and folder, which need not exist yet.
+def open_reading(job: Job, watch: Callable[[Record], object] | None = None) -> Iterator[Reading]:
+    """The job's ledgers and folder, which need not exist yet; `watch` is shown each record as it is read.
 
     Raises StorageError where the ledger is damaged, JobError where the folder is another job's.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(OutputFolder(job.output, create=False)) if job.output.exists() else None
-        state, ledgers = replay(job.output)
+        state, ledgers = replay(job.output, watch)
         stack.callback(ledgers.close)
         check_owner(job, state.job)
         cache = stack.enter_context(InputCache(None))

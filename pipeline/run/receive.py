@@ -15,6 +15,7 @@ from pipeline.outcome import Outcome
 from pipeline.outputs.check import Checked, Mismatch, check, mismatches
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined
+from pipeline.run.lane import Lane
 
 FETCH_WAITS = (0.5, 2.0, 0.0)
 """Seconds after each of the tries to fetch a picture; fetching costs nothing, losing it does."""
@@ -37,13 +38,13 @@ class Received:
     mismatch: tuple[Mismatch, ...] = ()
 
 
-async def receive(context: Context, work: Examined, verdict: Verdict, reply: Reply) -> Received:
+async def receive(context: Context, lane: Lane, work: Examined, verdict: Verdict, reply: Reply) -> Received:
     """Fetch and check what the answer holds; of more usable images than asked for the first ones are kept.
 
     An answer without one image that decodes was paid for and is unusable.
     """
     if verdict.outcome is Outcome.SUCCEEDED:
-        verdict = await collect(verdict, partial(_fetch, context))
+        verdict = await collect(verdict, partial(_fetch, context, lane))
     if verdict.outcome is not Outcome.SUCCEEDED:
         return Received(verdict)
     images: list[Image] = []
@@ -55,17 +56,17 @@ async def receive(context: Context, work: Examined, verdict: Verdict, reply: Rep
         else:
             faults.append(found.reason)
     if not images:
-        return Received(_undecodable(verdict, faults[0], kept_body(reply, context.key)))
+        return Received(_undecodable(verdict, faults[0], kept_body(reply, lane.key)))
     wanted = work.task.images
     return Received(verdict, tuple(images[:wanted]), _mismatch(work, verdict, [image.checked for image in images]))
 
 
-async def _fetch(context: Context, url: str) -> Reply:
+async def _fetch(context: Context, lane: Lane, url: str) -> Reply:
     """What lies at a URL of a paid answer: asked for more than once, and given up only when the run is cancelled."""
     reply = Reply(failure=Failure.TIMEOUT, detail="the run was interrupted")
     with context.halt.cancellable():
         for wait in FETCH_WAITS:
-            reply = await context.transport.fetch(url)
+            reply = await lane.transport.fetch(url)
             if (reply.status == 200 and reply.failure is None) or reply.failure is Failure.URL_NOT_ALLOWED:
                 break
             await anyio.sleep(wait)

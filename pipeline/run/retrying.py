@@ -34,6 +34,8 @@ async def attempts(context: Context, work: Examined, heard: Callable[[Ended], No
         return context.halt.draining or standing is not Standing.PENDING
 
     def wait(state: RetryCallState) -> float:
+        if context.admission.is_probe(work.task.id):
+            return 0.0  # the breaker sets the intervals of its probes
         return wait_seconds(state.attempt_number, _ended(state).retry_after, retries.max_wait, context.chance.random)
 
     async def sleep(seconds: float) -> None:
@@ -50,7 +52,10 @@ async def attempts(context: Context, work: Examined, heard: Callable[[Ended], No
         sleep=sleep,
         retry_error_callback=_ended,
     )
-    ended: Ended = await loop(once)
+    try:
+        ended: Ended = await loop(once)
+    finally:
+        context.admission.release(work.task.id)
     return ended
 
 

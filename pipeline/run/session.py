@@ -6,7 +6,6 @@ replayed, and what a killed run left is finished before anything new is sent.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 import uuid
@@ -16,15 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from pipeline.control.budget import ImageBudget
-from pipeline.endpoint.key import Key, mask, read_key
-from pipeline.endpoint.transport import Transport
-from pipeline.errors import JobError
+from pipeline.endpoint.key import Keys
 from pipeline.ledger.committer import Committer
 from pipeline.ledger.lock import FolderLock
 from pipeline.ledger.records import Run
@@ -34,12 +29,14 @@ from pipeline.ledger.scan import repair
 from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
 from pipeline.outputs.folder import OWN, PARTS, OutputFolder, storage_errors
+from pipeline.run.admission import Admission
+from pipeline.run.budget import open_budget
 from pipeline.run.context import Chance, Context
 from pipeline.run.descriptors import slots_for
 from pipeline.run.flags import Flags
 from pipeline.run.folders import check_owner, spill_of
-from pipeline.run.gate import Gate
 from pipeline.run.halt import Halt
+from pipeline.run.lanes import lanes_of
 from pipeline.run.recover import recover
 from pipeline.run.threads import WORKERS
 from pipeline.tasks.cache import InputCache
@@ -76,7 +73,7 @@ def shard_suffix(shard: tuple[int, int] | None) -> str:
 
 @asynccontextmanager
 async def open_run(
-    job: Job, flags: Flags, halt: Halt, chance: Chance, key: Key | None, started: float
+    job: Job, flags: Flags, halt: Halt, chance: Chance, keys: Keys, started: float
 ) -> AsyncIterator[Opened]:
     """Lock the output folder, bring it in order and open the way to the endpoint.
 
@@ -84,8 +81,8 @@ async def open_run(
     """
     async with AsyncExitStack() as stack:
         # Built first: what it refuses must not leave a folder behind.
-        transport = transport_of(job, key)
         slots = slots_for(job.manifest.limits.concurrency, halt.note)
+        lanes = lanes_of(job, keys, slots, halt, chance)
         folder = stack.enter_context(await to_thread.run_sync(OutputFolder, job.output))
         stack.enter_context(FolderLock(folder.root, flags.shard))
         with storage_errors(f"read the ledgers in {folder.root}"):
@@ -103,19 +100,17 @@ async def open_run(
             ledgers=ledgers,
             state=state,
             spill=spill_of(job),
-            transport=await stack.enter_async_context(transport),
-            key=key,
-            endpoint=urlsplit(job.base_url).netloc,
-            slots=CapacityLimiter(slots),
+            keys=keys,
+            admission=Admission(lanes, slots, halt, chance.clock, lambda: f"{chance.now():%Y-%m-%d}"),
             workers=CapacityLimiter(WORKERS),
             chance=chance,
             halt=halt,
-            gate=Gate(halt, chance.clock),
             deadline=None if duration is None else started + duration,
-            budget=ImageBudget(manifest.budget.max_images),
         )
+        for lane in lanes:
+            await stack.enter_async_context(lane.transport)
         await stack.enter_async_context(_writing(context.committer))
-        await _begin(context, flags, key)
+        await _begin(context, flags, keys)
         yield Opened(context, cache)
 
 
@@ -135,16 +130,6 @@ def cache_path(folder: OutputFolder) -> Path | None:
     path = folder.root / OWN / "inputs.cache"
     written = (path.with_name(path.name + ending) for ending in ("", "-journal", "-wal", "-shm"))
     return None if any(each.is_symlink() for each in written) else path
-
-
-def transport_of(job: Job, key: Key | None) -> Transport:
-    """The way to the job's endpoint, not open yet. Raises JobError for what the manifest says of it that cannot be."""
-    endpoint, timeout = job.manifest.endpoint, job.manifest.limits.timeout
-    readers = CapacityLimiter(WORKERS)
-    try:
-        return Transport(job.base_url, endpoint, key, timeout=timeout, folder=job.folder, readers=readers)
-    except JobError as error:
-        raise JobError(map(job.located, error.problems)) from error
 
 
 def _committer(
@@ -175,23 +160,24 @@ def _replayed(job: Job, folder: OutputFolder, shard: tuple[int, int] | None) -> 
     return state, ledgers
 
 
-async def _begin(context: Context, flags: Flags, key: Key | None) -> None:
+async def _begin(context: Context, flags: Flags, keys: Keys) -> None:
     files = [context.ledgers.number(ledger_path(context.folder.root, flags.shard))]
     if flags.shard is None:
         files = list(range(len(context.ledgers.paths)))
-    await context.append(run_line(context.job, flags, key))
+    await context.append(run_line(context.job, flags, keys))
     with storage_errors(f"find the ledgers in {context.folder.root}"):
         present = [file for file in files if context.ledgers.paths[file].exists()]
     await recover(context, present, shard_suffix(flags.shard))
     # Only now: what a killed run left in flight may have been bought too.
-    context.budget.spent = context.state.images + context.state.images_possible
+    caps, money = context.job.manifest.budget, context.state.money
+    context.admission.budget = open_budget(caps, flags.max_cost, money, context.ledgers, flags.shard)
 
 
-def run_line(job: Job, flags: Flags, key: Key | None) -> Run:
+def run_line(job: Job, flags: Flags, keys: Keys) -> Run:
     """The line that begins a run, with the settings that its other lines cannot be understood without."""
     manifest = job.manifest
     settings: dict[str, Any] = {
-        "base_url": mask(job.base_url, key),
+        "base_url": keys.mask(", ".join(job.url_of(each) for each in job.endpoints)),
         "concurrency": manifest.limits.concurrency,
         "timeout": manifest.limits.timeout,
         "max_attempts": manifest.retries.max_attempts,
@@ -203,12 +189,7 @@ def run_line(job: Job, flags: Flags, key: Key | None) -> Run:
         job=manifest.name,
         manifest=job.sha256,
         version=__version__,
-        argv=[mask(argument, key) for argument in flags.argv],
+        argv=[keys.mask(argument) for argument in flags.argv],
         sandbox=flags.sandbox,
         settings=settings,
     )
-
-
-def key_of(job: Job) -> Key | None:
-    """The key that the job's endpoint wants. Raises JobError where it is missing or unusable."""
-    return read_key(job.manifest.endpoint, os.environ, job.folder)

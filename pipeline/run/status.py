@@ -8,17 +8,20 @@ import socket
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.ledger.lock import signature
-from pipeline.ledger.records import Run, Sent
+from pipeline.ledger.records import Sent
+from pipeline.ledger.usage import Cost, Usage, usage_of
 from pipeline.ledger.usage import Tally as UsageTally
-from pipeline.ledger.usage import usage_of
 from pipeline.manifest.job import Job
+from pipeline.money import ZERO, believable
 from pipeline.run.decide import Class, Verb
 from pipeline.run.examine import Examined
 from pipeline.run.folders import in_sandbox
 from pipeline.run.reading import Reading, open_reading
+from pipeline.run.running import Pulse, Running
 from pipeline.run.summary import Failure
 from pipeline.tasks.expand import prepare
 
@@ -27,8 +30,9 @@ from pipeline.tasks.expand import prepare
 class Status:
     """`tasks` counts every task of the job once; `running` names who holds the folder's lock, None where nobody does.
 
-    `in_flight` are attempts whose end is not known: under way, or left by a run that was killed. `usage` is over the
-    whole ledger. `failures` lists every task that failed, is held or invalid.
+    `now` is how the run that goes on does, None where none does. `in_flight` are attempts whose end is not known: under
+    way, or left by a run that was killed. `usage` is over the whole ledger. `failures` lists every task that failed, is
+    held or invalid.
     """
 
     job: str
@@ -38,6 +42,7 @@ class Status:
     tasks: dict[str, int]
     in_flight: int
     waiting: int
+    now: Running | None
     usage: UsageTally
     ledger: str
     failures: tuple[Failure, ...]
@@ -57,17 +62,20 @@ def status(job: Job, *, sandbox: bool = False) -> Status:
             counts[_word(work)] += 1
             if work.verb is Verb.REPORT:
                 failures.append(Failure(task.id, work.code, work.message))
-        runs = [entry.record for entry in reading.ledgers.entries() if isinstance(entry.record, Run)]
+        pulse = Pulse(datetime.now(UTC))
+        usage = usage_of(pulse.watch(reading.ledgers.entries()), ("run",))
+        under_way = _under_way(reading)
         return Status(
             job=job.manifest.name,
             running=holder(job.output),
-            runs=len(runs),
-            last_run=runs[-1].at if runs else None,
+            runs=pulse.runs,
+            last_run=pulse.last_run,
             tasks={"total": counts.total()}
             | {word: counts[word] for word in ("done", Class.FAILED, Class.HELD, Class.INVALID, "pending")},
-            in_flight=_in_flight(reading),
+            in_flight=len(under_way),
             waiting=prepared.waiting,
-            usage=usage_of(entry.record for entry in reading.ledgers.entries()).total,
+            now=_now(job, reading, pulse, usage, under_way, counts["pending"]),
+            usage=usage.total,
             ledger=str(job.output / "ledger.jsonl"),
             failures=tuple(failures),
         )
@@ -79,8 +87,32 @@ def _word(work: Examined) -> str:
     return "done" if work.verb is Verb.SKIP else "pending"
 
 
-def _in_flight(reading: Reading) -> int:
-    return sum(isinstance(reading.ledgers.read(where), Sent) for where in reading.state.open_sent)
+def _under_way(reading: Reading) -> list[Sent]:
+    lines = (reading.ledgers.read(where) for where in reading.state.open_sent)
+    return [line for line in lines if isinstance(line, Sent)]
+
+
+def _now(job: Job, reading: Reading, pulse: Pulse, usage: Usage, under_way: list[Sent], pending: int) -> Running | None:
+    """How the run that goes on does, or its shards together."""
+    paths = reading.ledgers.paths
+    runs = pulse.running(file for file, path in enumerate(paths) if _alive(signature(lock_of(path))))
+    if not runs:
+        return None
+    flying = [line for line in under_way if line.run in runs]
+    cost = Cost()
+    for group in usage.groups:
+        if group.group["run"] in runs and group.cost.confirmed is not None:
+            cost.confirmed = (cost.confirmed or ZERO) + group.cost.confirmed
+            cost.possible = (cost.possible or ZERO) + (group.cost.possible or ZERO)
+    if cost.possible is not None:
+        cost.possible -= sum((believable(line.estimated_cost) or ZERO for line in flying), ZERO)
+        cost.possible = max(cost.possible, ZERO)  # between two looks at a growing ledger some have ended
+    return pulse.told(runs, len(flying), pending, cost, pulse.used_share(runs, job))
+
+
+def lock_of(ledger: Path) -> Path:
+    """The lock that is held by whoever writes a ledger: `.lock` of `ledger.jsonl`, `.lock-1-of-3` of a shard's."""
+    return ledger.with_name(".lock" + ledger.stem.removeprefix("ledger"))
 
 
 def holder(folder: Path) -> str | None:

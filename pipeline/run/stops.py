@@ -23,7 +23,8 @@ async def heed_stops(context: Context) -> None:
         await anyio.sleep(BETWEEN_LOOKS)
         away = anyio.current_time() - began - BETWEEN_LOOKS
         if away > WORTH_TELLING:
-            context.outage.restart()
+            for lane in context.lanes:
+                lane.breaker.restart()
             context.halt.note(f"this process was stopped for {duration(away)}, and goes on")
 
 

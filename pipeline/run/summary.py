@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -35,13 +35,18 @@ class Failure:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a run: how its tasks ended (by the words of `TASK_ENDS`), its attempts, images and tokens."""
+    """Counts of a run: how its tasks ended (by the words of `TASK_ENDS`), its attempts, images and tokens.
+
+    `listeners` hear of each attempt that is settled.
+    """
 
     tasks: Counter[str] = field(default_factory=Counter)
     attempts: Counter[Outcome] = field(default_factory=Counter)
     images: int = 0
     usage: Counter[str] = field(default_factory=Counter)
+    cost: Cost = field(default_factory=Cost)
     failures: list[Failure] = field(default_factory=list)
+    listeners: list[Callable[[Settled], None]] = field(default_factory=list)
 
     def end_task(self, end: str, failure: Failure | None = None) -> None:
         """Count a task's end, and keep why it failed while there is room."""
@@ -55,6 +60,8 @@ class Tally:
         self.images += len(settled.outputs)
         for key in USAGE_KEYS:
             self.usage[key] += int((settled.usage or {}).get(key) or 0)
+        for tell in self.listeners:
+            tell(settled)
 
     @property
     def finished(self) -> int:
@@ -120,7 +127,7 @@ def summarise(
         attempts=attempt_counts(tally.attempts),
         images=tally.images,
         usage=usage_counts(tally.usage),
-        cost=Cost(),
+        cost=tally.cost,
         seconds=round(seconds, 3),
         ledger=ledger,
         failures=tuple(tally.failures),
@@ -138,16 +145,33 @@ def as_json(value: Any) -> Any:
     return plain
 
 
+def money(amount: Decimal) -> str:
+    """US dollars for a line that people read: `$0.0042`, `$0.42`, `$12.30`, `$1,234`."""
+    if amount >= Decimal("999.995"):
+        return f"${amount:,.0f}"
+    if amount and amount < Decimal("0.01"):
+        return f"${round(amount, 1 - amount.adjusted()):f}"
+    return f"${amount:.2f}"
+
+
+def spent_words(confirmed: Decimal, possible: Decimal | None) -> str:
+    """`$0.42`, or `$0.42+$0.10 possible` where attempts may have been billed without an answer."""
+    return money(confirmed) + (f"+{money(possible)} possible" if possible else "")
+
+
 def sentence(summary: Summary) -> str:
     """The one line that a person and a cron mail read."""
     tasks = summary.tasks
     told = [f"{tasks['done']} done"]
     told += [f"{tasks[end]} {end}" for end in TASK_ENDS[1:] if tasks[end]]
     attempts = sum(summary.attempts.values())
+    cost = summary.cost
+    paid = () if cost.confirmed is None else (spent_words(cost.confirmed, cost.possible),)
     parts: Iterable[str] = (
         f"{summary.job}: {', '.join(told)} of {tasks['total']} tasks",
         f"{attempts} request{'s' * (attempts != 1)}, {summary.images} image{'s' * (summary.images != 1)}",
         f"{summary.usage['total_tokens']} tokens",
+        *paid,
         f"{summary.seconds:.1f} s",
     )
     return "; ".join(parts) + f" (exit {summary.exit})"

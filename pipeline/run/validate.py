@@ -18,9 +18,10 @@ from pipeline.manifest.job import Job
 from pipeline.run.decoding import Decoding, Sink, decoding
 from pipeline.run.examine import Examiner
 from pipeline.run.exits import Exit
+from pipeline.run.lanes import check_ways
+from pipeline.run.model_checks import check_models, utc_day
 from pipeline.run.progress import Silent, View
 from pipeline.run.reading import open_reading
-from pipeline.run.session import transport_of
 from pipeline.tasks.expand import Prepared, judge
 
 KEPT = 10_000
@@ -72,8 +73,11 @@ def validate(job: Job, view: View | None = None) -> Validation:
 
     Raises StorageError where the ledger of an earlier run is damaged.
     """
-    judged = judge(job, time.time())
-    found = _Findings([*judged.problems, *_wrong(lambda: transport_of(job, None))])
+    models = check_models(job, utc_day(time.time()))
+    judged = judge(job, time.time(), models.problems)
+    found = _Findings([*judged.problems, *_wrong(lambda: check_ways(job))])
+    for note in models.notes:
+        found.warn(note)
     prepared, view = judged.prepared, view or Silent()
     looker = _Looker(job, view, found, 0 if prepared is None else prepared.total)
     try:

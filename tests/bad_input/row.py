@@ -12,7 +12,7 @@ Make = Callable[[Path], object]
 SECTIONS = {
     "version": "1",
     "name": "shop",
-    "request": "{model: gpt-image-1.5}",
+    "request": "{model: gpt-image-2}",
     "image_sets": '[{name: shoes, images: "in/*.png"}]',
     "prompts": "[{name: white, text: White background}]",
     "output": "{folder: out, spill: spill}",

@@ -126,7 +126,7 @@ def test_a_prompt_of_several_lines_is_shown_on_one(call: Retouch, folder: Path) 
     (folder / "prompt.txt").write_text("White\nbackground\n")
     text = (folder / "job.yaml").read_text()
     (folder / "job.yaml").write_text(text.replace("text: White background", "text_file: prompt.txt"))
-    assert "model=gpt-image-1.5, prompt=White background\n" in call("plan", "job.yaml").out
+    assert "model=gpt-image-2, prompt=White background\n" in call("plan", "job.yaml").out
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,17 @@ PROMPT = "[{name: white, text: White background, "
 KEYS = [
     of_job(
         "an unknown key",
-        "job.yaml:7:1: promts: unknown key 'promts'; did you mean 'prompts'? known keys: version, name, endpoint, request, image_sets, prompts, order, limits, retries, stop_on, budget, rerun, on_invalid, output",
+        "job.yaml:7:1: promts: unknown key 'promts'; did you mean 'prompts'? known keys: version, name, endpoint, endpoints, request, image_sets, prompts, order, limits, retries, stop_on, budget, rerun, on_invalid, output",
         promts="[]",
     ),
     of_job(
         "an unknown key like none",
-        "job.yaml:7:1: zebra: unknown key 'zebra'; known keys: version, name, endpoint, request, image_sets, prompts, order, limits, retries, stop_on, budget, rerun, on_invalid, output",
+        "job.yaml:7:1: zebra: unknown key 'zebra'; known keys: version, name, endpoint, endpoints, request, image_sets, prompts, order, limits, retries, stop_on, budget, rerun, on_invalid, output",
         zebra="1",
     ),
     of_job(
         "a key in capitals",
-        "job.yaml:7:1: Limits: unknown key 'Limits'; did you mean 'limits'? known keys: version, name, endpoint, request, image_sets, prompts, order, limits, retries, stop_on, budget, rerun, on_invalid, output",
+        "job.yaml:7:1: Limits: unknown key 'Limits'; did you mean 'limits'? known keys: version, name, endpoint, endpoints, request, image_sets, prompts, order, limits, retries, stop_on, budget, rerun, on_invalid, output",
         Limits="{concurrency: 3}",
     ),
     of_job(
@@ -308,11 +308,6 @@ RANGES = [
         limits="{drain: 0s}",
     ),
     of_job(
-        "a rate",
-        "job.yaml:7:10: limits.requests_per_minute: this cap is not available in this version; remove it; limits.concurrency is available",
-        limits="{requests_per_minute: 60}",
-    ),
-    of_job(
         "a rate of 0",
         "job.yaml:7:10: limits.images_per_minute: 0 is too small; expected a whole number above 0",
         limits="{images_per_minute: 0}",
@@ -353,9 +348,9 @@ RANGES = [
         rerun="{limit: half}",
     ),
     of_job(
-        "a budget in dollars",
-        "job.yaml:7:10: budget.max_cost: this cap is not available in this version; remove it; budget.max_images is available",
-        budget="{max_cost: 5}",
+        "a budget in words",
+        "job.yaml:7:10: budget.max_cost: 'five' is text; expected a number above 0",
+        budget="{max_cost: five}",
     ),
     of_job(
         "a budget of 0 dollars",

@@ -20,7 +20,7 @@ JOB = """\
 version: 1
 name: shop
 endpoint: {base_url: "http://127.0.0.1:9/v1"}
-request: {model: gpt-image-1.5, size: 1024x1024, quality: low}
+request: {model: gpt-image-2, size: 1024x1024, quality: low}
 image_sets: [{name: shoes, images: "in/*.png"}]
 prompts: [{name: white, text: White background}]
 output: {folder: out, spill: spill}

@@ -57,7 +57,7 @@ def prepared(place: Path, endpoint: Endpoint) -> Stage:
         "version": 1,
         "name": "e2e",
         "endpoint": {"base_url": endpoint.url, "api_key_env": "E2E_KEY"},
-        "request": {"model": "gpt-image-1.5", "size": "1024x1024", "quality": "low"},
+        "request": {"model": "gpt-image-2", "size": "1024x1024", "quality": "low"},
         "image_sets": [{"name": "photos", "images": "photos/*.png"}],
         "prompts": [{"name": "white", "text": "On white."}, {"name": "night", "text": "At night."}],
         "limits": {"concurrency": 8},

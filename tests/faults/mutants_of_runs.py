@@ -162,8 +162,8 @@ def new_key_each_time(patch: Patch) -> None:
     """What is sent again has another idempotency key."""
     real = attempt._sent
 
-    def sent(context: Any, work: Any) -> Sent:
-        return msgspec.structs.replace(real(context, work), idempotency_key=uuid.uuid4().hex)
+    def sent(context: Any, work: Any, ticket: Any) -> Sent:
+        return msgspec.structs.replace(real(context, work, ticket), idempotency_key=uuid.uuid4().hex)
 
     patch.setattr(attempt, "_sent", sent)
 

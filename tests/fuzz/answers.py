@@ -29,8 +29,8 @@ from pipeline.ledger.replay import Ledgers
 from pipeline.ledger.usage import usage_of
 from pipeline.outcome import Outcome
 from pipeline.outputs.check import Checked, check
-from pipeline.run.attempt import rejected_words
 from pipeline.run.summary import Tally
+from pipeline.run.watch import rejected_words
 from tests.fuzz.command import retouch
 from tests.fuzz.grounds import ROOT, picture, working_in
 from tests.fuzz.harness import Check, Kind

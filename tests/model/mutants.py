@@ -34,12 +34,12 @@ def _always_pending(patch: Patch) -> None:
 def _sent_late(patch: Patch) -> None:
     """A request leaves before its `sent` line is written."""
 
-    async def late(context: Any, work: Any) -> Any:
+    async def late(context: Any, work: Any, ticket: Any) -> Any:
         with anyio.CancelScope(shield=True):
-            sent = attempt._sent(context, work)
-            reply = await attempt._post(context, work, sent)
+            sent = attempt._sent(context, work, ticket)
+            reply = await attempt._post(context, work, ticket.lane, sent)
             await context.append(sent)
-            return await attempt._settle(context, work, sent, reply)
+            return await attempt._settle(context, work, ticket, sent, reply)
 
     patch.setattr(attempt, "_sent_and_settled", late)
 

@@ -234,7 +234,7 @@ class Oracle:
 
 def judge(since: Sequence[Line], wish: Wish) -> str:
     """What attempts without a result, in order, let be done: pending, failed or held."""
-    vain = [line for line in since if line["outcome"] in IN_VAIN and line["code"] not in OURS]
+    vain = [line for line in since if line["outcome"] in IN_VAIN and line["code"] not in OURS and not line["probe"]]
     last = since[-1]
     used_up = len(vain) >= wish.retries.get("max_attempts", 3)
     useless = sum(line["outcome"] == "unusable" for line in since)

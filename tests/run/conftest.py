@@ -33,6 +33,7 @@ from pipeline.run.progress import Silent
 from pipeline.run.summary import Summary
 
 Say = Callable[[Edit], Reply]
+PLAIN_SLEEP = Halt.sleep
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ class Bench:
         self.say: Say = lambda edit: answer(picture(len(self.posts)))
         self.before: Callable[[Edit], Any] | None = None
         self.patient: set[float] = set()
-        self.plain_sleep = Halt.sleep
+        self.plain_sleep = PLAIN_SLEEP
         self.in_flight = self.most_in_flight = 0
         self._tokens = itertools.count()
         self._seconds = itertools.count()
@@ -212,9 +213,12 @@ def bench_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    async def sleep(halt: Halt, seconds: float) -> None:
+    async def sleep(halt: Halt, seconds: float | None, woken: anyio.Event | None = None) -> None:
         await anyio.lowlevel.checkpoint()
-        if halt.draining:
+        if halt.draining or (woken is not None and woken.is_set()):
+            return
+        if seconds is None:
+            await made.plain_sleep(halt, seconds, woken)
             return
         if seconds in made.patient:
             until = made.clock.now + seconds
@@ -224,6 +228,6 @@ def bench_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         made.clock.slept.append(seconds)
         made.clock.now += seconds
 
-    monkeypatch.setattr("pipeline.run.session.Transport", Scripted)
+    monkeypatch.setattr("pipeline.run.lanes.Transport", Scripted)
     monkeypatch.setattr(Halt, "sleep", sleep)
     return made

@@ -110,35 +110,37 @@ async def test_a_sleep_ends_by_itself(halt: Halt) -> None:
 
 
 async def test_the_gate_opens_when_the_pause_is_over(halt: Halt) -> None:
-    """Waiting lasts until the end of the longest pause asked for."""
-    gate = Gate(halt, anyio.current_time)
-    began = anyio.current_time()
-    gate.pause_until(began + 0.1)
-    gate.pause_until(began + 0.05)
+    """It is closed until the end of the longest pause asked for."""
+    clock = Clock()
+    gate = Gate("the endpoint", halt, clock)
+    gate.pause_until(clock.now + 10)
+    gate.pause_until(clock.now + 5)
+    clock.now += 9.5
     assert gate.closed
-    await gate.wait()
-    assert anyio.current_time() >= began + 0.1
+    clock.now += 0.5
     assert not gate.closed
 
 
 async def test_many_that_are_told_to_pause_tell_the_user_once(halt: Halt, notes: list[str]) -> None:
     """Sixteen requests in flight that get the same Retry-After make one line."""
     clock = Clock()
-    gate = Gate(halt, clock)
+    gate = Gate("the endpoint", halt, clock)
     for _ in range(16):
         clock.now += 0.01
         gate.pause_until(clock.now + 300)
-    assert notes == ["the endpoint asks for a pause: nothing is sent for 300 s"]
+    assert notes == ["the endpoint asks for a pause: nothing is sent to it for 300 s"]
     assert gate.seconds_left == pytest.approx(300)
 
 
-async def test_a_drain_opens_the_gate(halt: Halt) -> None:
-    """Nobody waits for a pause when nothing is to be sent any more."""
-    gate = Gate(halt, anyio.current_time)
-    gate.pause_until(anyio.current_time() + 3600)
-    halt.drain(Exit.INTERRUPTED, "")
+async def test_a_drain_wakes_whoever_waits_for_something_else(halt: Halt) -> None:
+    """Nobody waits for a pause or a place when nothing is to be sent any more."""
+    event = anyio.Event()
+    halt.on_drain(event.set)
     with anyio.fail_after(1):
-        await gate.wait()
+        async with anyio.create_task_group() as group:
+            group.start_soon(halt.sleep, None, event)
+            await anyio.wait_all_tasks_blocked()
+            halt.drain(Exit.INTERRUPTED, "")
 
 
 def task(key: str, prompt: str = "p") -> Task:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pipeline.control.outage import OutageClock
+from pipeline.control.breaker import Breaker
 from pipeline.run import stops
 from pipeline.run.exits import Exit
 from pipeline.run.halt import Halt
@@ -26,7 +26,10 @@ def context(monkeypatch: pytest.MonkeyPatch) -> Any:
     told: list[str] = []
     chances = iter((0.1, 0.9, 0.5))
     chance = SimpleNamespace(random=lambda: next(chances))
-    return SimpleNamespace(halt=Halt(told.append), told=told, outage=OutageClock(since=5.0), chance=chance)
+    breaker = Breaker()
+    breaker.since = 5.0
+    lanes = (SimpleNamespace(breaker=breaker),)
+    return SimpleNamespace(halt=Halt(told.append), told=told, lanes=lanes, chance=chance)
 
 
 async def watch(context: Any, stop: float) -> None:
@@ -41,14 +44,14 @@ async def watch(context: Any, stop: float) -> None:
 async def test_the_time_of_a_stop_does_not_show_that_an_endpoint_is_down(context: Any) -> None:
     """The ten minutes of an outage count anew, and the user is told of the stop once."""
     await watch(context, 0.6)
-    assert context.outage.since is None
+    assert context.lanes[0].breaker.since is None
     assert context.told == ["this process was stopped for 1s, and goes on"]
 
 
 async def test_a_run_that_goes_on_is_told_nothing(context: Any) -> None:
     """The outage goes on counting."""
     await watch(context, 0)
-    assert (context.outage.since, context.told) == (5.0, [])
+    assert (context.lanes[0].breaker.since, context.told) == (5.0, [])
 
 
 async def wakings(context: Any, stop: float) -> list[float]:
