@@ -104,6 +104,10 @@ class Admission:
         """Whether the task is the one that sees whether a broken endpoint is back."""
         return any(lane.breaker.is_probe(task) for lane in self.lanes)
 
+    def others(self, lane: Lane) -> bool:
+        """Whether the run has another endpoint that is not given up, so that one may rest."""
+        return any(each is not lane and not each.closed for each in self.lanes)
+
     def release(self, task: str) -> None:
         """The task asks no more: where it was the probe of an endpoint, another may be."""
         probed = [lane for lane in self.lanes if lane.breaker.is_probe(task)]

@@ -55,6 +55,8 @@ class Ended:
 
 
 NOT_SENT = Ended(None)
+UNKNOWN = Ended(None, retry_after=None)
+"""The end of an attempt that nothing is known of, but that it may have been sent."""
 
 
 async def attempt(context: Context, work: Examined) -> Ended:
@@ -64,17 +66,23 @@ async def attempt(context: Context, work: Examined) -> Ended:
     ticket = await context.admission.enter(Ask(work.task.id, model, Worths(work, sizes).at))
     if ticket is None:
         return NOT_SENT
-    ended = NOT_SENT
+    ended = UNKNOWN
     context.gauge.in_flight += 1
     try:
         ended = await _sent_and_settled(context, work, ticket)
     finally:
         context.gauge.in_flight -= 1
-        settled = ended.settled
-        cost = settled.cost if settled else None
-        context.admission.leave(ticket, ended.outcome, taken(settled, ticket.worth.charge), cost)
-        context.tally.cost = spent(context.admission.budget.run)
+        _leave(context, ticket, ended)
     return ended
+
+
+def _leave(context: Context, ticket: Ticket, ended: Ended) -> None:
+    """Give back what the attempt held; one that may have been sent and has no end in the ledger counts as in doubt."""
+    settled = ended.settled
+    outcome = None if ended is NOT_SENT else ended.outcome or Outcome.IN_DOUBT
+    cost = settled.cost if settled else None
+    context.admission.leave(ticket, outcome, taken(settled, outcome, ticket.worth.charge), cost)
+    context.tally.cost = spent(context.admission.budget.run)
 
 
 async def _sent_and_settled(context: Context, work: Examined, ticket: Ticket) -> Ended:

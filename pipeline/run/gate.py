@@ -26,9 +26,9 @@ class Gate:
         """Whether a pause lasts."""
         return self.seconds_left > 0
 
-    def pause_until(self, end: float) -> None:
-        """Close until `end` on the clock, or longer where it is closed longer already."""
-        told = self.closed
+    def pause_until(self, end: float, *, tell: bool = True) -> None:
+        """Close until `end` on the clock, or longer where it is closed longer already; the user is told once."""
+        told = self.closed or not tell
         self._until = max(end, self._until)
         if not told:
             self._halt.note(f"{self._name} asks for a pause: nothing is sent to it for {self.seconds_left:.0f} s")

@@ -36,7 +36,9 @@ async def attempts(context: Context, work: Examined, heard: Callable[[Ended], No
     def wait(state: RetryCallState) -> float:
         if context.admission.is_probe(work.task.id):
             return 0.0  # the breaker sets the intervals of its probes
-        return wait_seconds(state.attempt_number, _ended(state).retry_after, retries.max_wait, context.chance.random)
+        # Of several endpoints one rests for its Retry-After, and the task may go to another.
+        retry_after = _ended(state).retry_after if len(context.lanes) == 1 else None
+        return wait_seconds(state.attempt_number, retry_after, retries.max_wait, context.chance.random)
 
     async def sleep(seconds: float) -> None:
         context.gauge.waiting += 1

@@ -68,7 +68,11 @@ def _close(context: Context, lane: Lane, why: str) -> None:
 
 
 def _pause(context: Context, lane: Lane, retry_after: float | None, now: float) -> None:
-    pause = judge_pause(retry_after, context.job.manifest.retries.max_wait, context.time_left())
+    max_wait = context.job.manifest.retries.max_wait
+    if retry_after and context.admission.others(lane):
+        lane.gate.pause_until(now + min(retry_after, LONGEST_PAUSE), tell=retry_after > max_wait)
+        return
+    pause = judge_pause(retry_after, max_wait, context.time_left())
     if pause is Pause.STOP:
         most = f"longer than {LONGEST_PAUSE:.0f} s or than the run's time"
         _close(context, lane, f"{lane.name} asks to wait {retry_after:g} s, {most}")

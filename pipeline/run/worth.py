@@ -60,13 +60,13 @@ def _worth(work: Examined, lane: Lane, sizes: Sizes) -> Worth:
     return Worth(Charge(requests=1, images=images, tokens=tokens), estimate.high)
 
 
-def taken(settled: Settled | None, charge: Charge) -> Charge:
+def taken(settled: Settled | None, outcome: Outcome | None, charge: Charge) -> Charge:
     """What an attempt took of an endpoint's rates, as far as is known: of one that never left, nothing."""
-    if settled is None or settled.outcome is Outcome.UNSENT:
+    if outcome in (None, Outcome.UNSENT):
         return Charge(0, 0, 0)
-    if settled.outcome is Outcome.THROTTLED:
+    if outcome is Outcome.THROTTLED:
         return Charge(1, 0, 0)
-    used = _tokens(settled.usage)
+    used = _tokens(settled.usage if settled else None)
     return charge if used is None else Charge(charge.requests, charge.images, used)
 
 

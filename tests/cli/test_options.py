@@ -16,7 +16,7 @@ from tests.cli.conftest import Retouch
 @pytest.mark.parametrize("text", ["0", "12", "12.50", "0.000000000001", "999999999.99"])
 def test_a_cap_is_read_exactly(text: str) -> None:
     """No binary float in between."""
-    assert str(parse_cost(text)) == text
+    assert f"{parse_cost(text):f}" == text
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_cap_is_read_exactly(text: str) -> None:
 )
 def test_what_is_no_amount_is_refused(text: str) -> None:
     """With what was expected."""
-    with pytest.raises(JobError, match="expected US dollars such as 12.50"):
+    with pytest.raises(JobError, match=r"expected US dollars such as 12\.50"):
         parse_cost(text)
 
 

@@ -1,5 +1,6 @@
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.cli.conftest import Retouch
 from tests.ledger.lines import run, sent, settled, write_ledger
 
 
-def attempt(task: str, outcome: str, **more: object) -> list[Record]:
+def attempt(task: str, outcome: str, **more: Any) -> list[Record]:
     begun = sent(task)
     begun.at = "2026-11-01T10:00:00.000Z"
     end = settled(task, outcome, model="gpt-image-1.5", **more)

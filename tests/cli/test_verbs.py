@@ -102,7 +102,8 @@ def test_a_run_in_the_sandbox(call: Retouch, folder: Path) -> None:
     """Needs no key; data to stdout, the sentence to stderr; a second run has nothing to do."""
     said = call("run", "job.yaml", "--sandbox", "--json", "--quiet")
     assert (said.code, said.json["exit"], said.json["tasks"]["done"]) == (0, 0, 2)
-    assert re.fullmatch(r"shop: 2 done of 2 tasks; 2 requests, 2 images; \d+ tokens; [\d.]+ s \(exit 0\)\n", said.err)
+    line = r"shop: 2 done of 2 tasks; 2 requests, 2 images; \d+ tokens; \$0\.\d+; [\d.]+ s \(exit 0\)\n"
+    assert re.fullmatch(line, said.err)
     assert not (folder / "out").exists()
     again = call("run", "job.yaml", "--sandbox")
     assert (again.code, again.out) == (0, "")
