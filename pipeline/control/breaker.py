@@ -16,6 +16,8 @@ from pipeline.outcome import Outcome
 
 OUTAGE = 600.0
 """Seconds without any sign of life after which an endpoint counts as down."""
+LONGEST_PAUSES = 3600.0
+"""Seconds of pauses that an endpoint may ask for without a sign of life between them."""
 THRESHOLD = 5
 FIRST_INTERVAL = 1.0
 LONGEST_INTERVAL = 60.0
@@ -59,6 +61,7 @@ class Breaker:
         self._probe: str | None = None
         self._next_probe = 0.0
         self._interval = FIRST_INTERVAL
+        self._paused = 0.0
 
     @property
     def position(self) -> Position:
@@ -122,11 +125,18 @@ class Breaker:
         return self.since is not None and now - self.since >= self.outage
 
     def restart(self) -> None:
-        """Count the ten minutes anew: a pause that the endpoint asked for, and got, is no outage."""
+        """Count the ten minutes anew: in the time before nobody could have seen a sign of life."""
         self.since = None
+
+    def pause(self, seconds: float) -> None:
+        """A pause that the endpoint asked for, and got, is no outage; an hour of nothing but such pauses is one."""
+        self._paused += seconds
+        if self._paused <= LONGEST_PAUSES:
+            self.since = None
 
     def _close(self) -> None:
         self.since = None
+        self._paused = 0.0
         self._failures = 0
         self._position, self._probe = Position.CLOSED, None
         self._interval = FIRST_INTERVAL

@@ -125,3 +125,20 @@ def test_an_obeyed_pause_is_no_outage() -> None:
     breaker.on_end(*THROTTLED, 3000.0)
     assert not breaker.down(3599.0)
     assert breaker.down(3600.0)
+
+
+def test_a_server_that_asks_for_pause_after_pause_was_waited_for_without_end() -> None:
+    """An hour of obeyed pauses is no outage; more of them without an answer between are one."""
+    breaker, now = Breaker(), 0.0
+    for _ in range(29):
+        breaker.on_end(Outcome.THROTTLED, 429, now)
+        assert not breaker.down(now)
+        breaker.pause(123.0)
+        now += 123.0
+    for _ in range(7):
+        breaker.on_end(Outcome.THROTTLED, 429, now)
+        breaker.pause(123.0)
+        now += 123.0
+    assert breaker.down(now)
+    breaker.on_end(Outcome.REFUSED, 400, now)
+    assert not breaker.down(now)

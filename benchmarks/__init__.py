@@ -1,0 +1,1 @@
+"""What retouch reaches, measured: `python -m benchmarks NAME`."""
