@@ -62,7 +62,7 @@ class DigestIndex:
         """Where `key` is in the table, or where it would go."""
         keys = self._keys
         mask = len(slots) - 1
-        slot = int.from_bytes(key[:4], "little") & mask
+        slot: int = _start_of(key)[0] & mask
         while row := slots[slot]:
             if keys.startswith(key, row * SIZE - SIZE):
                 break
@@ -81,4 +81,5 @@ class DigestIndex:
 
 
 _STARTS = Struct("<I12x")
+_start_of = _STARTS.unpack
 """The part of each key that says where in the table it is looked for first."""

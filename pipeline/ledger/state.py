@@ -92,6 +92,8 @@ class State:
 
     def task(self, task: str) -> Where | None:
         """The line that last made a task done: `settled` with a success, or `reused`."""
+        if not len(self._tasks):
+            return None
         key = digest(task)
         with self._lock:
             row = self._tasks.find(key)

@@ -17,7 +17,7 @@ class Model(BaseModel):
     `null` is "not set" everywhere: a section whose keys are all commented out keeps its defaults.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -52,11 +52,14 @@ def size_of(folder: OutputFolder, path: str) -> int | None:
     Raises:
         StorageError: the kernel refused to look.
     """
-    with storage_errors(f"look at {folder.root / path}"):
-        try:
-            state = os.lstat(folder.root / path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    place = f"{folder.root}/{path}"
+    try:
+        state = os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        with storage_errors(f"look at {place}"):
+            raise
     return state.st_size if stat.S_ISREG(state.st_mode) else None
 
 

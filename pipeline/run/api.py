@@ -1,8 +1,10 @@
-"""The Python API: load a job, plan it, run it, or receive its results one by one."""
+"""The Python API: load a job, plan it, run it, or receive its results one by one.
+
+What runs an event loop is imported by the functions that start one: `plan` and `status` load a job and need none.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
@@ -12,10 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import anyio
-from anyio import to_thread
-from anyio.from_thread import start_blocking_portal
 
 from pipeline.ledger.records import Output
 from pipeline.manifest.job import Job
@@ -75,6 +73,8 @@ def run(job: Job, **flags: Any) -> Summary:
 
 def run_with(job: Job, flags: Flags, *, view: View, signals: bool) -> Summary:
     """Run a job with a view of its progress; with `signals` SIGINT and SIGTERM drain it. Raises as `arun` does."""
+    import anyio
+
     main = partial(_perform, job, flags, view, signals=signals)
     return _outside_loops(lambda: anyio.run(main, backend_options={"use_uvloop": UVLOOP}))
 
@@ -92,6 +92,11 @@ async def results(job: Job, **flags: Any) -> AsyncIterator[Result]:
     Who leaves early says `async with contextlib.aclosing(results(job)) as ends`: the run has ended, and its lock is
     free, where that block ends. Python closes a generator that was only left at some later time. Raises as `arun`.
     """
+    import asyncio
+
+    from anyio import to_thread
+    from anyio.from_thread import start_blocking_portal
+
     loop = asyncio.get_running_loop()
     ends: asyncio.Queue[Result | None] = asyncio.Queue()
 
@@ -136,6 +141,8 @@ def _result(end: End, root: Path) -> Result:
 
 def _outside_loops(main: Callable[[], Summary]) -> Summary:
     """Call `main`, in a thread of its own where this one has a running event loop already, as a notebook has."""
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

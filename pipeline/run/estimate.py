@@ -85,20 +85,20 @@ class Sum:
     _high: Decimal = Decimal(0)
     _unknown: int = 0
 
-    def add(self, images: int, found: RequestEstimate, *, history: bool) -> None:
-        """Take in a request."""
-        self.requests += 1
-        self.images += images
-        self.history += history
+    def add(self, images: int, found: RequestEstimate, *, history: bool, times: int = 1) -> None:
+        """Take in a request, or so many alike."""
+        self.requests += times
+        self.images += images * times
+        self.history += history * times
         if found.input is None or found.output is None:
-            self._tokens_unknown += 1
+            self._tokens_unknown += times
         else:
-            self._tokens += found.input + found.output
+            self._tokens += (found.input + found.output).times(times)
         if found.low is None or found.high is None:
-            self._unknown += 1
+            self._unknown += times
         else:
-            self._low += found.low
-            self._high += found.high
+            self._low += found.low * times
+            self._high += found.high * times
 
     @property
     def tokens(self) -> Tokens:
@@ -161,7 +161,14 @@ class Estimator:
 
     def of(self, fields: Mapping[str, Any], images: Iterable[str], seen: Seen | None) -> RequestEstimate:
         """What a request with these text fields and image files, the mask left out, may use and cost."""
-        sizes = tuple(map(self._dimensions.of, images))
+        return self.of_sizes(fields, self.sizes(images), seen)
+
+    def sizes(self, images: Iterable[str]) -> Sizes:
+        """The pixels of image files."""
+        return tuple(map(self._dimensions.of, images))
+
+    def of_sizes(self, fields: Mapping[str, Any], sizes: Sizes, seen: Seen | None) -> RequestEstimate:
+        """As `of`, for images of these pixels."""
         prompt = str(fields.get("prompt", ""))
         asked = (fields.get(name) for name in ("model", "size", "quality", "n", "input_fidelity"))
         key = (len(prompt), len(prompt.encode("utf-8", "replace")), *asked, sizes, seen)

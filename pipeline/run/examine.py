@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.endpoint.form import Form, too_large
+from pipeline.endpoint.form import too_large
 from pipeline.ledger.records import Input, Output, Reused, Settled
 from pipeline.ledger.replay import Ledgers
 from pipeline.ledger.standing import History, Standing, standing_of
@@ -27,6 +27,8 @@ from pipeline.tasks.inputs import Unusable
 from pipeline.tasks.task import Task
 
 Last = Settled | Reused
+
+_EDITED = "{}: an output was changed by someone; it stays and counts as done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +67,27 @@ class Examined:
 
 
 class Examiner:
-    """Looks at tasks of one job against one ledger and one output folder, which may not exist yet (None)."""
+    """Looks at tasks of one job against one ledger and one output folder, which may not exist yet (None).
+
+    With `once` an input is looked at once for tasks that follow each other: for readers, which send nothing.
+    """
 
     def __init__(
-        self, job: Job, state: State, ledgers: Ledgers, folder: OutputFolder | None, cache: InputCache
+        self,
+        job: Job,
+        state: State,
+        ledgers: Ledgers,
+        folder: OutputFolder | None,
+        cache: InputCache,
+        *,
+        once: bool = False,
     ) -> None:
         self.job = job
         self._state = state
         self._ledgers = ledgers
         self._folder = folder
-        self._inputs = Inputs(str(job.folder), cache)
+        self._inputs = Inputs(str(job.folder), cache, once=once)
+        self._json = job.json_bodies
 
     def examine(self, task: Task, look: Look = Look.HASH) -> Examined:
         """What is to be done about a task; one whose inputs were not read is new, without a fingerprint.
@@ -93,6 +106,8 @@ class Examiner:
             obstacle = self.obstacle(task, inputs, Verb.SEND) if look is Look.HEAD else None
             return obstacle or Examined(task, Verb.SEND, Class.NEW, inputs=inputs)
         base, wanted, generation = self._wanted(task, inputs)
+        if (done := self._done(task, inputs, last, base, wanted, generation)) is not None:
+            return done
         history = self._state.history(wanted)
         found = self._facts_and_ruling(task, inputs, last, wanted)
         examined = replace(
@@ -160,6 +175,28 @@ class Examiner:
         generation = self._state.generation(base)
         return base, fingerprint_of(task, inputs, generation) if generation else base, generation
 
+    def _done(
+        self, task: Task, inputs: tuple[SentFile, ...], last: Last | None, base: str, wanted: str, generation: int
+    ) -> Examined | None:
+        """The task where its last result is the wanted one and in its place: what else happened changes nothing."""
+        if last is None or last.fingerprint != wanted:
+            return None
+        outputs = self._presence(last.outputs)
+        if outputs is Presence.MISSING:
+            return None
+        warning = _EDITED.format(task.id) if outputs is Presence.EDITED else None
+        return Examined(
+            task,
+            Verb.SKIP,
+            Class.DONE,
+            fingerprint=wanted,
+            base=base,
+            generation=generation,
+            inputs=inputs,
+            last=last,
+            warning=warning,
+        )
+
     def _facts_and_ruling(self, task: Task, inputs: Sequence[SentFile], last: Last | None, wanted: str) -> Examined:
         relation = self._relation(task, inputs, last, wanted)
         outputs = self._presence(last.outputs) if last is not None else Presence.MISSING
@@ -178,8 +215,7 @@ class Examiner:
 
     def obstacle(self, task: Task, inputs: Sequence[SentFile], verb: Verb) -> Examined | None:
         """Why a task cannot be brought to its end though its images are good: the body's form, or a foreign file."""
-        form: Form = "json" if self.job.json_bodies else "multipart"
-        if verb is Verb.SEND and (fault := too_large(edit_of(task, inputs, ""), form)) is not None:
+        if verb is Verb.SEND and self._json and (fault := too_large(edit_of(task, inputs, ""), "json")):
             return _invalid(task, "too_large", str(fault))
         if verb not in (Verb.SEND, Verb.REUSE) or self._folder is None:
             return None
@@ -192,7 +228,7 @@ class Examiner:
     def _as_examined(self, task: Task, ruling: Ruling, found: Found | None, last: Last | None) -> Examined:
         warning = None
         if ruling.edited and last is not None:
-            warning = f"{task.id}: an output was changed by someone; it stays and counts as done"
+            warning = _EDITED.format(task.id)
         return Examined(task, ruling.verb, ruling.kind, again=ruling.again, found=found, warning=warning)
 
     def _relation(

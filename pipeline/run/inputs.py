@@ -17,7 +17,11 @@ from pipeline.mime import Mime
 from pipeline.tasks.cache import InputCache
 from pipeline.tasks.identity import fingerprint
 from pipeline.tasks.inputs import InputFile, Known, Unusable, inspect
+from pipeline.tasks.task import Input as Wanted
 from pipeline.tasks.task import Role, Task
+
+_KEPT = 4096
+"""Looks that are remembered."""
 
 
 class Look(Enum):
@@ -46,11 +50,18 @@ class SentFile:
 
 
 class Inputs:
-    """Looks at input files of a job whose relative paths start from `folder`."""
+    """Looks at input files of a job whose relative paths start from `folder`.
 
-    def __init__(self, folder: str, cache: InputCache) -> None:
+    With `once` a file is looked at once for all tasks that follow each other: for one that only reads, and does not
+    wait for files to change.
+    """
+
+    def __init__(self, folder: str, cache: InputCache, *, once: bool = False) -> None:
         self._folder = f"{folder.rstrip(os.sep)}{os.sep}"
         self._cache = cache
+        self._once = once
+        self._looks: dict[tuple[str, Look], InputFile | Unusable] = {}
+        self._heads: tuple[Sequence[Wanted], tuple[SentFile, ...] | Unusable] = ((), ())
 
     def of(self, task: Task, last: Settled | Reused | None, look: Look) -> tuple[SentFile, ...] | Unusable:
         """A task's inputs, held against those that its `last` line records; one that was not read has no digest.
@@ -58,6 +69,14 @@ class Inputs:
         Raises:
             OSError: this process has no descriptor or memory left.
         """
+        if not self._once or last is not None or look is not Look.HEAD:
+            return self._all_of(task, last, look)
+        # The variants of an item share its inputs.
+        if self._heads[0] is not task.inputs:
+            self._heads = (task.inputs, self._all_of(task, None, look))
+        return self._heads[1]
+
+    def _all_of(self, task: Task, last: Settled | Reused | None, look: Look) -> tuple[SentFile, ...] | Unusable:
         trusted = last.inputs if last and look is not Look.AFRESH else None
         recorded = {file.path: file for file in trusted or ()}
         files = []
@@ -73,6 +92,16 @@ class Inputs:
         return tuple(files)
 
     def _seen(self, path: str, look: Look) -> InputFile | Unusable:
+        if not self._once:
+            return self._looked(path, look)
+        found = self._looks.get((path, look))
+        if found is None:
+            if len(self._looks) >= _KEPT:
+                self._looks.clear()
+            found = self._looks[path, look] = self._looked(path, look)
+        return found
+
+    def _looked(self, path: str, look: Look) -> InputFile | Unusable:
         if look is Look.HASH:
             return self._cache.inspect(path)
         if look is Look.AFRESH:

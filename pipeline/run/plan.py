@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Problem
-from pipeline.ledger.digests import digest
+from pipeline.ledger.digests import DigestIndex, digest
 from pipeline.manifest.job import Job
 from pipeline.outputs.folder import OWN
 from pipeline.run.decide import Class, Verb
@@ -19,6 +18,7 @@ from pipeline.run.estimate import Account, Estimate, Estimator, Group, Paid, Sum
 from pipeline.run.examine import Examined
 from pipeline.run.flags import Flags, check_flags, check_globs, flags_of
 from pipeline.run.folders import in_sandbox
+from pipeline.run.groups import Groups
 from pipeline.run.inputs import Look
 from pipeline.run.limit import ItemLimit
 from pipeline.run.model_checks import Checked, check_models, utc_day
@@ -102,42 +102,38 @@ def plan_with(job: Job, flags: Flags) -> Plan:
 class _Counts:
     """What the tasks of a plan add up to; `first` are the first requests."""
 
+    groups: Groups
     kinds: Counter[str] = field(default_factory=Counter)
-    total: Sum = field(default_factory=Sum)
-    groups: dict[tuple[str, str], Sum] = field(default_factory=dict)
-    models: dict[str, None] = field(default_factory=dict)
     first: list[PlannedRequest] = field(default_factory=list)
 
 
 def _counted(job: Job, prepared: Prepared, reading: Reading, account: Account, flags: Flags) -> _Counts:
     selection = Selection(only=flags.only, shard=flags.shard, sample=flags.sample)
-    found = _Counts()
-    requests: set[bytes] = set()
+    found = _Counts(Groups(account))
+    requests = DigestIndex()
     for work in _selected(prepared, selection, reading, flags):
         found.kinds[work.kind] += 1
-        # Without a fingerprint nothing was read, as there is no past to find anything in: each counts as a request.
-        request = digest(work.fingerprint or work.task.id)
-        if work.verb is not Verb.SEND or request in requests:
+        if work.verb is not Verb.SEND or not _is_new(requests, work.fingerprint):
             continue
-        requests.add(request)
-        _estimate(found, work, account)
+        found.groups.take(work)
         if len(found.first) < FIRST:
             found.first.append(_request(job, work))
+    found.groups.close()
     return found
 
 
-def _estimate(found: _Counts, work: Examined, account: Account) -> None:
-    task = work.task
-    seen = account.history.of(task.fields)
-    images = (file.path for file in work.inputs if file.role != "mask")
-    estimate = account.estimator.of(task.fields, images, seen)
-    found.models[str(task.fields.get("model", ""))] = None
-    for total in (found.total, found.groups.setdefault((task.item.set, task.prompt), Sum())):
-        total.add(task.images, estimate, history=seen is not None)
+def _is_new(requests: DigestIndex, fingerprint: str) -> bool:
+    """Whether a request is the first of its fingerprint.
+
+    Without one nothing was read, as there is no past to find anything in: each counts as a request.
+    """
+    before = len(requests)
+    return not fingerprint or requests.add(digest(fingerprint)) == before
 
 
 def _plan(job: Job, prepared: Prepared, reading: Reading, counts: _Counts, paid: Paid | None, models: Checked) -> Plan:
-    total, kinds = counts.total, counts.kinds
+    groups, kinds = counts.groups, counts.kinds
+    total = groups.total
     return Plan(
         job=job.manifest.name,
         tasks={"total": kinds.total()} | {str(kind): kinds[kind] for kind in Class},
@@ -150,12 +146,12 @@ def _plan(job: Job, prepared: Prepared, reading: Reading, counts: _Counts, paid:
         estimate=total.estimate,
         groups=tuple(
             Group(set_name, prompt, each.requests, each.images, each.history, each.tokens, each.estimate)
-            for (set_name, prompt), each in counts.groups.items()
+            for (set_name, prompt), each in groups.sums.items()
         ),
         paid=paid,
         origins=tuple(
             Origin(model, next((offer.origin(model) for offer in models.offers if offer.serves(model)), None))
-            for model in counts.models
+            for model in groups.models
         ),
         warnings=models.notes,
         first=tuple(counts.first),
@@ -205,13 +201,17 @@ def _stale(job: Job, prepared: Prepared, reading: Reading) -> int:
     """Outputs of this job in its folder that none of its tasks names."""
     if not reading.state.done:
         return 0
-    named = {digest(path) for task in prepared.tasks() for path in reading.paths_of(task)}
-    return sum(digest(path) not in named for path in _outputs(job.output) if reading.state.knows_path(path))
+    named = DigestIndex()
+    for task in prepared.tasks():
+        for path in reading.paths_of(task):
+            named.add(digest(path))
+    return sum(named.find(digest(path)) < 0 for path in _outputs(str(job.output)) if reading.state.knows_path(path))
 
 
-def _outputs(root: Path) -> Iterable[str]:
+def _outputs(root: str) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
-        if OWN in folders and folder == str(root):
+        if OWN in folders and folder == root:
             folders.remove(OWN)
+        start = f"{folder.removeprefix(root)}/".lstrip("/")
         for name in files:
-            yield Path(folder, name).relative_to(root).as_posix()
+            yield f"{start}{name}"

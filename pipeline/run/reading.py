@@ -78,7 +78,7 @@ def open_reading(job: Job, watch: Callable[[Record], object] | None = None) -> I
         stack.callback(ledgers.close)
         check_owner(job, state.job)
         cache = stack.enter_context(InputCache(None))
-        yield Reading(state, ledgers, Examiner(job, state, ledgers, folder, cache), _pace(state, ledgers))
+        yield Reading(state, ledgers, Examiner(job, state, ledgers, folder, cache, once=True), _pace(state, ledgers))
 
 
 def _pace(state: State, ledgers: Ledgers) -> float | None:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +24,9 @@ LONGEST_PROMPT = 32_000
 _KEPT = 4096
 """How many rendered variants are kept; further ones are rendered whenever they are needed."""
 
+_KEPT_SPOTS = 1024
+"""Of so many variants of a prompt the names are kept; of more they are made anew for each item."""
+
 T = TypeVar("T")
 Values = Mapping[str, Any]
 
@@ -34,6 +37,22 @@ class Sending:
 
     item: Item
     inputs: tuple[Input, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A variant and repeat of a prompt: `index` counts them from 0, `of_variant` is that of the variant's first repeat.
+
+    `suffix` ends a task's id; `text` and `matrix` are what `variant` and `matrix` mean in a template.
+    """
+
+    index: int
+    of_variant: int
+    variant: Labels
+    repeat: int
+    suffix: str
+    text: str
+    matrix: Named
 
 
 class Ask:
@@ -50,6 +69,7 @@ class Ask:
         self.of_item = any(uses & OF_ITEM for uses in parts)
         self.of_both = any(uses & OF_ITEM and uses & OF_VARIANT for uses in parts)
         self._uses = naming.template.uses.union(*parts)
+        self._kept_spots: tuple[Spot, ...] = ()
         fields = asked.text.uses.union(*(value.uses for value in asked.extra.values()))
         self._fields = _Memo(fields, self._render_fields)
         self._sending = _Memo(frozenset({"key"}).union(*(each.uses for each in files)), self._render_sending)
@@ -62,18 +82,31 @@ class Ask:
     def tasks(self, item: Item, wanted: Callable[[str], bool] | None = None) -> Iterator[Task]:
         """The item's tasks whose id is wanted. Raises FaultError for what cannot be rendered or named."""
         start, shared = item_id(item.set, item.key), self._item_values(item)
-        for variant in variants(self.asked.axes):
-            for repeat in range(1, self.asked.repeat + 1):
-                task = start + task_suffix(self.asked.name, variant, repeat)
-                if wanted is None or wanted(task):
-                    yield self._task(task, item, shared, variant, repeat)
+        for spot in self._spots():
+            task = start + spot.suffix
+            if wanted is None or wanted(task):
+                yield self._task(task, item, shared, spot)
 
     def ids(self, item: Item) -> Iterator[str]:
         """The ids of the item's tasks; renders nothing."""
         start = item_id(item.set, item.key)
-        for variant in variants(self.asked.axes):
-            for repeat in range(1, self.asked.repeat + 1):
-                yield start + task_suffix(self.asked.name, variant, repeat)
+        return (start + spot.suffix for spot in self._spots())
+
+    def _spots(self) -> Iterable[Spot]:
+        """Every variant and repeat; made anew each time where they are too many to be kept."""
+        if self.count > _KEPT_SPOTS:
+            return self._made_spots()
+        if not self._kept_spots:
+            self._kept_spots = tuple(self._made_spots())
+        return self._kept_spots
+
+    def _made_spots(self) -> Iterator[Spot]:
+        name, axes, repeats = self.asked.name, self.asked.axes, self.asked.repeat
+        for number, variant in enumerate(variants(axes)):
+            first, matrix = number * repeats, Named("axis", texts(axes, variant))
+            for repeat in range(1, repeats + 1):
+                suffix, text = task_suffix(name, variant, repeat), variant_text(variant, repeat)
+                yield Spot(first + repeat - 1, first, variant, repeat, suffix, text, matrix)
 
     def check_longest(self, item: Item) -> None:
         """Judges the item's longest output paths, for a naming that differs between variants in length alone.
@@ -84,17 +117,26 @@ class Ask:
         named = {"set": item.set, "key": item.key, "prompt": self.asked.name, "variant": longest}
         self._naming.paths(named, self.asked.images)
 
-    def _task(self, task: str, item: Item, shared: Values, variant: Labels, repeat: int) -> Task:
-        values = dict(shared)
-        values["variant"] = variant_text(variant, repeat)
+    def _task(self, task: str, item: Item, shared: Values, spot: Spot) -> Task:
+        sending = self._sending.get(item, spot)
+        fields = self._fields.get(item, spot)
+        naming = self._naming
+        if sending is None or fields is None or not naming.fast:
+            values = self._values(task, shared, spot)
+            sending = sending or self._sending.make(item, spot, values)
+            fields = fields or self._fields.make(item, spot, values)
+            paths = naming.paths(values, self.asked.images)
+        else:
+            paths = naming.default_paths(item.set, self.asked.name, spot.text, item.key, self.asked.images)
+        return Task(task, sending.item, self.asked.name, spot.variant, spot.repeat, fields, sending.inputs, paths)
+
+    def _values(self, task: str, shared: Values, spot: Spot) -> dict[str, Any]:
+        values = {**shared, "variant": spot.text}
         if "matrix" in self._uses:
-            values["matrix"] = Named("axis", texts(self.asked.axes, variant))
+            values["matrix"] = spot.matrix
         if "seed" in self._uses:
             values["seed"] = seed(task)
-        sending = self._sending.get(item, variant, repeat, values)
-        fields = self._fields.get(item, variant, repeat, values)
-        paths = self._naming.paths(values, self.asked.images)
-        return Task(task, sending.item, self.asked.name, variant, repeat, fields, sending.inputs, paths)
+        return values
 
     def _item_values(self, item: Item) -> dict[str, Any]:
         values: dict[str, Any] = {"set": item.set, "key": item.key, "prompt": self.asked.name}
@@ -133,7 +175,7 @@ class Ask:
 
 
 class _Memo(Generic[T]):
-    """Makes a thing once for each item, variant and repeat, as far as the fields that it uses differ between them."""
+    """Keeps a thing once for each item, variant and repeat, as far as the fields that it uses differ between them."""
 
     def __init__(self, uses: frozenset[str], make: Callable[[Item, Values], T]) -> None:
         self._of_item = bool(uses & OF_ITEM)
@@ -141,16 +183,21 @@ class _Memo(Generic[T]):
         self._of_repeat = bool(uses & OF_REPEAT)
         self._make = make
         self._item: Item | None = None
-        self._kept: dict[tuple[Labels, int], T] = {}
+        self._kept: dict[int, T] = {}
 
-    def get(self, item: Item, variant: Labels, repeat: int, values: Values) -> T:
+    def get(self, item: Item, spot: Spot) -> T | None:
+        """What is kept; None where it must be made."""
         if self._of_item and item is not self._item:
             self._kept.clear()
             self._item = item
-        spot = (variant if self._of_variant else (), repeat if self._of_repeat else 1)
-        made = self._kept.get(spot)
-        if made is None:
-            made = self._make(item, values)
-            if len(self._kept) < _KEPT:
-                self._kept[spot] = made
+        return self._kept.get(self._key(spot))
+
+    def make(self, item: Item, spot: Spot, values: Values) -> T:
+        """What is made, and kept for the next `get`."""
+        made = self._make(item, values)
+        if len(self._kept) < _KEPT:
+            self._kept[self._key(spot)] = made
         return made
+
+    def _key(self, spot: Spot) -> int:
+        return spot.index if self._of_repeat else spot.of_variant if self._of_variant else 0

@@ -17,6 +17,7 @@ from typing import Any
 Labels = tuple[tuple[str, str], ...]
 """A variant: each axis with its label, in the manifest's order."""
 
+_compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _RESERVED = re.compile(r"[%#=\x00-\x1f\x7f-\x9f]")
 
 
@@ -51,8 +52,7 @@ def fingerprint(
     not have.
     """
     sent = {"v": 1, "fields": fields, "images": images, "mask": mask, "repeat": repeat, "generation": generation}
-    text = json.dumps(sent, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return sha256(text.encode()).hexdigest()
+    return sha256(_compact(sent).encode()).hexdigest()
 
 
 def item_digest(set_name: str, key: str) -> bytes:

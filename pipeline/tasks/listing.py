@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from pipeline.errors import JobError, Problem
@@ -213,7 +214,13 @@ def _table_shown(job: Job, item: Item) -> str:
 
 def _shown(job: Job, path: str) -> str:
     """A path as the user would write it from where the manifest was named."""
-    return os.path.normpath(job.path.parent / below(str(job.folder), path))
+    return _normal(os.path.dirname(job.path), below(str(job.folder), path))
+
+
+@lru_cache(maxsize=64)
+def _normal(folder: str, path: str) -> str:
+    """Joined once for a table whose every line is wrong."""
+    return os.path.normpath(os.path.join(folder, path))
 
 
 def _item(listing: FileListing | FolderListing, paths: tuple[str, ...], key: str, report: Report) -> Iterator[Item]:

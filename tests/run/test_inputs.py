@@ -33,3 +33,17 @@ def test_a_look_afresh_believes_no_cache(tmp_path: Path) -> None:
     assert cached.sha256 == "0" * 64
     assert (read.sha256, read.bytes) != (cached.sha256, cached.bytes)
     assert read.bytes == photo.stat().st_size
+
+
+def test_only_a_reader_looks_once_at_a_file_that_several_tasks_share(tmp_path: Path) -> None:
+    """A plan may take a file as it first was; a run must notice that it changed meanwhile."""
+    photo = tmp_path / "a.png"
+    item = Item("set", "a", (str(photo),))
+    task = Task("set/a/p", item, "p", (), 1, {}, (Input("item", str(photo)),), ("a",))
+    for once, changed in ((True, False), (False, True)):
+        photo.write_bytes(picture())
+        inputs = Inputs(str(tmp_path), InputCache(None), once=once)
+        for look in (Look.HEAD, Look.HASH):
+            before = inputs.of(task, None, look)
+            photo.write_bytes(photo.read_bytes() + b"more")
+            assert (inputs.of(task, None, look) != before) is changed

@@ -6,7 +6,10 @@ import unicodedata
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipeline.tasks import naming
 from pipeline.tasks.faults import FaultError
 from pipeline.tasks.naming import (
     DEFAULT_PATH,
@@ -141,3 +144,11 @@ def test_a_digest_ignores_case_and_composition() -> None:
     same = {name_digest(name) for name in ("STRASSE ä", "strasse a\u0308", "Straße Ä")}
     assert len(same) == 1
     assert name_digest("a") != name_digest("b")
+
+
+@given(st.from_regex(naming._ORDINARY, fullmatch=True))
+def test_what_is_told_in_one_look_is_nothing_that_the_rules_refuse(path: str) -> None:
+    """The short way past the rules lets nothing through that they would not."""
+    if len(path) <= naming._LONGEST_PATH:
+        assert naming._wrong_path(path) is None
+        assert naming.composed(path) == path
