@@ -9,6 +9,8 @@ from pipeline.outcome import BILLED, Outcome
 
 ZERO = Decimal(0)
 
+_LEAST = -30
+"""The power of ten of the least amount; far smaller ones would be written with as many digits."""
 _MOST = Decimal(10) ** 12
 """US dollars; a line that names more, or less than nothing, was not written by this program."""
 
@@ -40,7 +42,9 @@ def book(outcome: Outcome, cost: Decimal | None, worst: Decimal | None) -> Booke
 
 def believable(amount: Decimal | None) -> Decimal | None:
     """An amount read from a file; None, as if there were none, where no request can have cost that."""
-    return amount if amount is not None and ZERO <= amount < _MOST else None
+    if amount is None or not amount.is_finite() or not ZERO <= amount < _MOST:
+        return None
+    return amount if not amount or amount.adjusted() >= _LEAST else None
 
 
 def dollars(amount: Decimal) -> str:

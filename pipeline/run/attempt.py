@@ -30,7 +30,7 @@ from pipeline.run.inputs import edit_of
 from pipeline.run.lane import Lane
 from pipeline.run.receive import Received, receive
 from pipeline.run.store import store
-from pipeline.run.watch import heed
+from pipeline.run.watch import heed, slow_down
 from pipeline.run.worth import Worths, model_of, needs_sizes, sizes_of, spent, taken
 
 _log = logging.getLogger(__name__)
@@ -143,9 +143,12 @@ async def _settle(context: Context, work: Examined, ticket: Ticket, sent: Sent, 
     except Exception as error:
         received = Received(_unread(context, lane, reply, error))
     _tell(lane, sent, reply, received.verdict)
-    stored = await store(context, work, settled_line(work, ticket, sent, reply, received), received)
+    line = settled_line(work, ticket, sent, reply, received)
+    # Before the line is durable: until then others would be sent into the same refusal.
+    slow_down(context, ticket, line, received.verdict.retry_after, reply)
+    stored = await store(context, work, line, received)
     if stored.line is not None:
-        heed(context, ticket, stored.line, received.verdict.retry_after, reply)
+        heed(context, ticket, stored.line, received.verdict.retry_after)
     return Ended(stored.line, received.verdict.retry_after, stored.outputs)
 
 

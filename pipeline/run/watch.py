@@ -14,14 +14,16 @@ from pipeline.run.context import Context
 from pipeline.run.exits import Exit
 from pipeline.run.lane import Lane
 
+OWN_ENDS = (Failure.INPUT_CHANGED, CANCELLED)
+"""Codes of ends of our own making."""
 
-def heed(context: Context, ticket: Ticket, settled: Settled, retry_after: float | None, reply: Reply) -> None:
-    """Stop, pause or slow down where this end asks for it; one of our own making says nothing of the endpoint."""
+
+def heed(context: Context, ticket: Ticket, settled: Settled, retry_after: float | None) -> None:
+    """Stop or pause where this end asks for it; one of our own making says nothing of the endpoint."""
     lane, now = ticket.lane, context.chance.clock()
-    if settled.code in (Failure.INPUT_CHANGED, CANCELLED):
+    if settled.code in OWN_ENDS:
         lane.breaker.end_probe(now)
         return
-    _slow_down(ticket, settled, retry_after, reply, now)
     if settled.outcome is Outcome.STOPPED:
         context.halt.drain(Exit.REJECTED, rejected_words(settled))
     _watch_breaker(context, ticket, settled, now)
@@ -29,9 +31,11 @@ def heed(context: Context, ticket: Ticket, settled: Settled, retry_after: float 
         _pause(context, lane, retry_after, now)
 
 
-def _slow_down(ticket: Ticket, settled: Settled, retry_after: float | None, reply: Reply, now: float) -> None:
+def slow_down(context: Context, ticket: Ticket, settled: Settled, retry_after: float | None, reply: Reply) -> None:
     """Fit the rates and the live limit to what the answer says and how it came."""
-    lane, began = ticket.lane, ticket.admitted
+    if settled.code in OWN_ENDS:
+        return
+    lane, began, now = ticket.lane, ticket.admitted, context.chance.clock()
     lane.rates.heed(read_rate_limits(reply.headers), now, began)
     if settled.outcome is Outcome.THROTTLED:
         lane.rates.throttled()
@@ -78,7 +82,7 @@ def _pause(context: Context, lane: Lane, retry_after: float | None, now: float) 
         _close(context, lane, f"{lane.name} asks to wait {retry_after:g} s, {most}")
     elif pause is Pause.PAUSE and retry_after is not None:
         lane.gate.pause_until(now + retry_after)
-        lane.breaker.restart()
+        lane.breaker.pause(retry_after)
 
 
 def rejected_words(settled: Settled) -> str:

@@ -137,7 +137,7 @@ RUNNING = [
     of_flags("--sandbox --faults rate=2", "--faults: fault rate=2: a chance lies between 0 and 1, such as 0.1"),
     of_flags("--sandbox --faults rate=", "--faults: fault 'rate' has no value; expected rate=VALUE"),
     of_flags("--yes=true", "Option '--yes' does not take a value."),
-    of_flags("--max-cost 5", "No such option '--max-cost'."),
+    of_flags("--max-cost five", "--max-cost: 'five' is no amount; expected US dollars such as 12.50"),
     of_flags("--concurency 3", "No such option '--concurency'. Did you mean '--concurrency'?"),
     of_flags("--dry-run", "No such option '--dry-run'."),
     of_flags("-x", "No such option '-x'."),
@@ -151,11 +151,11 @@ COMMANDS = [
     of_words("rn job.yaml", "there is no verb 'rn'; did you mean 'run'?"),
     of_words(
         "frobnicate job.yaml",
-        "there is no verb 'frobnicate'; expected one of init, validate, plan, run, status, usage, verify, schema, sandbox",
+        "there is no verb 'frobnicate'; expected one of init, validate, plan, run, status, usage, reconcile, verify, schema, sandbox",
     ),
     of_words(
         "job.yaml",
-        "there is no verb 'job.yaml'; expected one of init, validate, plan, run, status, usage, verify, schema, sandbox",
+        "there is no verb 'job.yaml'; expected one of init, validate, plan, run, status, usage, reconcile, verify, schema, sandbox",
     ),
     of_words("run", "no manifest is named; expected `retouch run JOB`, such as job.yaml"),
     of_words("validate", "no manifest is named; expected `retouch validate JOB`, such as job.yaml"),
@@ -168,11 +168,11 @@ COMMANDS = [
     of_words("usage job.yaml --by modell", "--by: usage cannot be grouped by 'modell'; did you mean 'model'?"),
     of_words(
         "usage job.yaml --by colour",
-        "--by: usage cannot be grouped by 'colour'; expected any of model, prompt, set, day, run",
+        "--by: usage cannot be grouped by 'colour'; expected any of model, prompt, set, day, run, endpoint",
     ),
     of_words(
         "usage job.yaml --by model,colour",
-        "--by: usage cannot be grouped by 'colour'; expected any of model, prompt, set, day, run",
+        "--by: usage cannot be grouped by 'colour'; expected any of model, prompt, set, day, run, endpoint",
     ),
     of_words("usage job.yaml --by", "Option '--by' requires an argument."),
     of_words("verify job.yaml --only", "Option '--only' requires an argument."),

@@ -349,7 +349,7 @@ RANGES = [
     ),
     of_job(
         "a budget in words",
-        "job.yaml:7:10: budget.max_cost: 'five' is text; expected a number above 0",
+        "job.yaml:7:10: budget.max_cost: 'five' does not fit; expected a number above 0",
         budget="{max_cost: five}",
     ),
     of_job(

@@ -22,6 +22,11 @@ class Tokens(msgspec.Struct):
     total_tokens: int
 
 
+class Second(msgspec.Struct):
+    accepted: int
+    throttled: int = 0
+
+
 class Bill(msgspec.Struct):
     """The server's own account."""
 
@@ -34,6 +39,8 @@ class Bill(msgspec.Struct):
     edits: dict[str, int]
     in_flight: int
     max_in_flight: int
+    throttled: int = 0
+    by_second: list[Second] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +75,9 @@ class Endpoint:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Endpoint]:
-    """Serve plain pictures, quickly, while the block lasts."""
-    command = [str(installed()), "sandbox", "--port", "0", "--latency", "0s", "--plain", "--json"]
+def serving(folder: Path, *options: str) -> Iterator[Endpoint]:
+    """Serve plain pictures, quickly unless the options say otherwise, while the block lasts."""
+    command = [str(installed()), "sandbox", "--port", "0", "--latency", "0s", "--plain", "--json", *options]
     with running(command, folder, folder / "sandbox.log") as server:
         assert server.process.stdout is not None
         yield Endpoint(json.loads(server.process.stdout.readline())["url"])

@@ -97,7 +97,7 @@ def test_of_two_runs_at_the_very_same_moment_one_proceeds(tmp_path: Path, endpoi
     """Twenty times two processes that wait at the same line: one does the job, the other exits 8, none waits."""
     for number in range(20):
         endpoint.reset()
-        endpoint.show("latency=0.15s")
+        endpoint.show("latency=0.5s")
         trial = Trial(tmp_path / str(number), endpoint, forge, tasks=2)
         both = [trial.start(hold=True), trial.start(hold=True)]
         for process in both:
