@@ -64,8 +64,7 @@ def test_the_cap_holds_over_a_kill(dear: Stage, endpoint: Endpoint, price: Decim
     with dear.running() as run:
         endpoint.seen(TASKS // 4)
         run.kill()
-    summary = dear.run().ended(5)
-    assert summary["cost"]["possible"] >= 0
+    dear.run().ended(5)
     assert cost(endpoint.bill) <= cap
     in_doubt = [line for line in settled(dear.ledger()) if line["outcome"] == "in_doubt"]
     assert in_doubt

@@ -40,6 +40,7 @@ IMPORTED = (
     "pipeline.cli.progress",
     "pipeline.cli.records",
     "pipeline.cli.run",
+    "pipeline.cli.verbs",
     "pipeline.manifest.load",
     "pipeline.run.api",
     "pipeline.run.perform",
@@ -170,6 +171,7 @@ def forging(folder: Path) -> Iterator[Forge]:
 def _serve(requests: IO[str]) -> None:
     for module in IMPORTED:
         importlib.import_module(module)
+    importlib.import_module("pipeline.manifest.models").Manifest.model_rebuild()  # else built at its first use
     gc.freeze()  # a collection in a fork would copy every page that is shared
     while line := requests.readline():
         asked = json.loads(line)
