@@ -26,12 +26,12 @@ from pipeline.run.admission import Ask, Ticket
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined
 from pipeline.run.exits import Exit
-from pipeline.run.inputs import edit_of
+from pipeline.run.inputs import Sizes, edit_of, sizes_of
 from pipeline.run.lane import Lane
 from pipeline.run.receive import Received, receive
 from pipeline.run.store import store
 from pipeline.run.watch import heed, slow_down
-from pipeline.run.worth import Worths, model_of, needs_sizes, sizes_of, spent, taken
+from pipeline.run.worth import Worths, model_of, needs_sizes, spent, taken
 
 _log = logging.getLogger(__name__)
 """Tells each request and answer at the level of debugging; nothing in it holds the key, whoever listens."""
@@ -62,8 +62,8 @@ UNKNOWN = Ended(None, retry_after=None)
 async def attempt(context: Context, work: Examined) -> Ended:
     """Make one attempt, holding its place and its worst cost from before its `sent` line until its end is durable."""
     model = model_of(work)
-    sizes = await context.in_thread(lambda: sizes_of(work)) if needs_sizes(work, context.lanes) else ()
-    ticket = await context.admission.enter(Ask(work.task.id, model, Worths(work, sizes).at))
+    worths = Worths(work, await _sizes(context, work))
+    ticket = await context.admission.enter(Ask(work.task.id, model, worths.at))
     if ticket is None:
         return NOT_SENT
     ended = UNKNOWN
@@ -74,6 +74,13 @@ async def attempt(context: Context, work: Examined) -> Ended:
         context.gauge.in_flight -= 1
         _leave(context, ticket, ended)
     return ended
+
+
+async def _sizes(context: Context, work: Examined) -> Sizes:
+    """Of tasks that were examined in their turn nothing is awaited here: they enter in their order."""
+    if work.sizes is not None or not needs_sizes(work, context.lanes):
+        return work.sizes or ()
+    return await context.in_thread(lambda: sizes_of(work.inputs))
 
 
 def _leave(context: Context, ticket: Ticket, ended: Ended) -> None:

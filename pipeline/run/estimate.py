@@ -18,8 +18,9 @@ from pipeline.endpoint.model import Span, hull
 from pipeline.endpoint.pricing import RequestEstimate, Seen, estimate_request
 from pipeline.ledger.records import Record, Sent, Settled
 from pipeline.outcome import Outcome
+from pipeline.run.inputs import Sizes
 from pipeline.run.model_checks import Offers
-from pipeline.tasks.dimensions import KnownDimensions, Pixels
+from pipeline.tasks.dimensions import KnownDimensions
 
 ENOUGH: Final = 5
 """Answers from which on the ledger knows better than a rule."""
@@ -29,8 +30,6 @@ COMPARED: Final = 5_000
 
 _KEPT: Final = 4096
 _NOTHING: Final = Span(0, 0)
-
-Sizes = tuple[Pixels | None, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from pipeline.outputs.folder import OutputFolder
 from pipeline.outputs.publish import taken
 from pipeline.outputs.stock import find, size_of
 from pipeline.run.decide import Class, Facts, Presence, Ruling, Verb, decide
-from pipeline.run.inputs import Inputs, Look, SentFile, edit_of, fingerprint_of
+from pipeline.run.inputs import Inputs, Look, SentFile, Sizes, edit_of, fingerprint_of, sizes_of
 from pipeline.tasks.cache import InputCache
 from pipeline.tasks.inputs import Unusable
 from pipeline.tasks.task import Task
@@ -44,7 +44,8 @@ class Examined:
     """A task with all that is known of it and what is to be done.
 
     `base` is the fingerprint with generation 0, `last` the line that last made the task done. `code` and `message`
-    say why it failed, is held or invalid; `warning` is for the user. `attempts` and `sources` count what the ledger
+    say why it failed, is held or invalid; `warning` is for the user. `sizes` are those of the images of a task that is
+    about to be sent, None where nobody looked. `attempts` and `sources` count what the ledger
     knew of the request.
     """
 
@@ -57,6 +58,7 @@ class Examined:
     generation: int = 0
     inputs: tuple[SentFile, ...] = ()
     recorded_inputs: list[Input] | None = None
+    sizes: Sizes | None = None
     last: Last | None = None
     found: Found | None = None
     code: str | None = None
@@ -88,6 +90,7 @@ class Examiner:
         self._folder = folder
         self._inputs = Inputs(str(job.folder), cache, once=once)
         self._json = job.json_bodies
+        self._sized: tuple[tuple[SentFile, ...], Sizes] = ((), ())
 
     def examine(self, task: Task, look: Look = Look.HASH) -> Examined:
         """What is to be done about a task; one whose inputs were not read is new, without a fingerprint.
@@ -134,7 +137,13 @@ class Examiner:
         inputs = self._inputs.latest(work.inputs)
         if inputs is None:
             return self.examine(task, Look.AFRESH)
-        return replace(work, inputs=inputs, recorded_inputs=self._inputs.recorded(inputs))
+        return replace(work, inputs=inputs, recorded_inputs=self._inputs.recorded(inputs), sizes=self._sizes_of(inputs))
+
+    def _sizes_of(self, inputs: tuple[SentFile, ...]) -> Sizes:
+        """The variants of an item, which follow each other, share its images."""
+        if self._sized[0] != inputs:
+            self._sized = (inputs, sizes_of(inputs))
+        return self._sized[1]
 
     def outdated(self, work: Examined) -> bool:
         """Whether something happened to the task's request since it was examined: then it must be examined again."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from pipeline.endpoint.pricing import RequestEstimate
-from pipeline.run.estimate import Account, Sizes, Sum
+from pipeline.run.estimate import Account, Sum
 from pipeline.run.examine import Examined
-from pipeline.run.inputs import SentFile
+from pipeline.run.inputs import SentFile, Sizes
 
 _KEPT: Final = 4096
 

@@ -15,10 +15,14 @@ from pipeline.endpoint.upload import Upload
 from pipeline.ledger.records import Input, Reused, Settled
 from pipeline.mime import Mime
 from pipeline.tasks.cache import InputCache
+from pipeline.tasks.dimensions import dimensions
 from pipeline.tasks.identity import fingerprint
 from pipeline.tasks.inputs import InputFile, Known, Unusable, inspect
 from pipeline.tasks.task import Input as Wanted
 from pipeline.tasks.task import Role, Task
+
+Sizes = tuple[tuple[int, int] | None, ...]
+"""Width and height of each image that is sent, None where they cannot be told."""
 
 _KEPT = 4096
 """Looks that are remembered."""
@@ -151,6 +155,11 @@ def fingerprint_of(task: Task, inputs: Sequence[SentFile], generation: int) -> s
     images = [file.sha256 for file in inputs if file.role != "mask"]
     mask = next((file.sha256 for file in inputs if file.role == "mask"), None)
     return fingerprint(task.fields, images, mask, task.repeat, generation)
+
+
+def sizes_of(inputs: Sequence[SentFile]) -> Sizes:
+    """The pixels of the images that a task sends, the mask's apart, from their headers."""
+    return tuple(dimensions(file.path) for file in inputs if file.role != "mask")
 
 
 def size_of(path: str) -> int:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -108,8 +109,11 @@ def _checked(file: Path) -> Path:
     if not whole.parent.is_dir():
         hint = "expected a file in a folder that exists, such as node_exporter's textfile folder"
         raise JobError([Problem(f"there is no folder {file.parent}", hint, "--metrics-file")])
-    if whole.is_dir():
-        raise JobError([Problem(f"{file} is a folder", "expected a file, such as retouch.prom", "--metrics-file")])
+    # A rename puts a new file in the name's place: a device, a FIFO or a link would be gone.
+    if os.path.lexists(whole) and not stat.S_ISREG(whole.lstat().st_mode):
+        kind = "folder" if whole.is_dir() and not whole.is_symlink() else "special file or a link"
+        hint = "expected a name of its own, such as retouch.prom"
+        raise JobError([Problem(f"{file} is a {kind}", hint, "--metrics-file")])
     return whole
 
 

@@ -14,11 +14,8 @@ from pipeline.ledger.usage import Cost
 from pipeline.outcome import Outcome
 from pipeline.run.admission import Worth
 from pipeline.run.examine import Examined
+from pipeline.run.inputs import Sizes
 from pipeline.run.lane import Lane
-from pipeline.tasks.dimensions import dimensions
-
-Sizes = tuple[tuple[int, int] | None, ...]
-"""Width and height of each image that is sent, None where they cannot be told."""
 
 
 @dataclass(slots=True)
@@ -46,11 +43,6 @@ def needs_sizes(work: Examined, lanes: tuple[Lane, ...]) -> bool:
     """Whether an endpoint's rules count the images' sizes."""
     model = model_of(work)
     return any(lane.offer.model(model) is not None for lane in lanes if lane.serves(model))
-
-
-def sizes_of(work: Examined) -> Sizes:
-    """The pixels of the images that a task sends, from their headers; for a thread."""
-    return tuple(dimensions(file.path) for file in work.inputs if file.role != "mask")
 
 
 def _worth(work: Examined, lane: Lane, sizes: Sizes) -> Worth:

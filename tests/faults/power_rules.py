@@ -111,7 +111,7 @@ class Rules:
 
     def _clone(self, call: Call) -> list[Change]:
         target = self._open_file(call) if "CLONE" in call.arguments else None
-        if target is None:
+        if target is None or (call.result is None and len(call.paths) < 2):  # cut off before its source was told
             return []
         source = self._there(call, self._below(call.paths[1]))
         return [Write(target, call, data=self._disk.bytes(source))]

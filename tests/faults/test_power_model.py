@@ -136,6 +136,12 @@ def test_what_a_kill_cut_off_is_told_by_what_is_there(log: Log) -> None:
         after(log(CREATE)).killed({"out": None, "out/z": b""})
 
 
+def test_a_copy_that_a_kill_cut_off_before_its_source_was_told_did_nothing(log: Log) -> None:
+    """The tracer tells a command's number before its argument: between the two the process may be gone."""
+    disk = after(log(CREATE, f"ioctl({at('/r/out/a')}, BTRFS_IOC_CLONE or FICLONE, <unfinished ...>"))
+    assert disk.tree() == {"out": None, "out/a": b""}
+
+
 @pytest.mark.parametrize(
     "line",
     [

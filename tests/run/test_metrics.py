@@ -236,6 +236,15 @@ async def test_a_file_that_cannot_be_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_device_a_fifo_or_a_link_is_not_replaced_by_the_metrics(tmp_path: Path) -> None:
+    """As root a rename over /dev/null takes it from the whole machine."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "m.prom")
+    for path in ("/dev/null", tmp_path / "fifo", tmp_path / "link"):
+        assert "is a special file or a link" in await problem_of(Flags(metrics_file=str(path)))
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("flags", [Flags(metrics_port=0), Flags(metrics_file="m.prom")])
 async def test_without_the_extra_the_hint_says_how_to_install_it(flags: Flags, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent; the quotes keep the shell from reading the brackets."""
