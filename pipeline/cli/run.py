@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -74,6 +75,7 @@ def command(
         argv=tuple(sys.argv[1:]),
         **options,
     )
+    gc.freeze()  # what is there by now lives to the end: no collection need look at it again
     summary = run_with(load(job), flags, view=view_for(quiet=quiet, verbose=verbose), signals=True)
     for line in failure_lines(summary, job, sandbox=flags.sandbox):
         say(line)

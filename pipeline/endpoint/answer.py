@@ -1,7 +1,7 @@
 """What a response body holds: images, usage, or an error; read without copying what is large.
 
-A body is opened one level deep, so that base64 of many megabytes is found as a slice and decoded once. Nothing here
-raises for what a server may send.
+Base64 of many megabytes is found as a slice and decoded once: at once in an answer as the API's page shows it, else
+level by level. Nothing here raises for what a server may send.
 """
 
 from __future__ import annotations
@@ -42,6 +42,24 @@ def read_document(body: bytes | bytearray) -> Document | None:
     text = memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else memoryview(body)
     document: Document | None = _open(text, dict[str, msgspec.Raw])
     return _open(_mended(text), dict[str, msgspec.Raw]) if document is None else document
+
+
+class _Plain(msgspec.Struct):
+    """An answer as https://platform.openai.com/docs/api-reference/images/object has it."""
+
+    data: list[dict[str, msgspec.Raw]]
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def read_at_once(body: bytes | bytearray) -> tuple[tuple[ImageData, ...], Document] | None:
+    """The images of an answer in order, and the members beside them that are used where there is an image; None where
+    the body is anything but such an answer: then it is to be read by `read_document`, which says the same of it.
+    """
+    answer: _Plain | None = _open(body, _Plain)
+    if answer is None:
+        return None
+    images = tuple(map(_image, answer.data))
+    return (images, {"usage": answer.usage}) if any(image.data is not None for image in images) else None
 
 
 def read_plain(document: Document, name: str) -> Any:

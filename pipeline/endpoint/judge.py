@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.endpoint.answer import Document, ImageData, read_document, read_images, read_usage
+from pipeline.endpoint.answer import Document, ImageData, read_at_once, read_document, read_images, read_usage
 from pipeline.endpoint.codes import of_a_proxys_own_request, outcome_of_codes, outcome_of_status
 from pipeline.endpoint.complaint import Complaint, read_complaint
 from pipeline.endpoint.key import Key, mask
@@ -63,7 +63,9 @@ def judge(reply: Reply, key: Key | None, now: float) -> Verdict:
     """The verdict on a reply; `now` in seconds since the epoch, for a Retry-After that is a date."""
     if reply.status is None or reply.failure in NEVER_COMPLETE:
         return _without_answer(reply, key)
-    document = read_document(reply.body)
+    answered = 200 <= reply.status < 300
+    plain = read_at_once(reply.body) if answered else None
+    document = plain[1] if plain else read_document(reply.body)
     verdict = Verdict(
         Outcome.SUCCEEDED,
         status=reply.status,
@@ -71,9 +73,8 @@ def judge(reply: Reply, key: Key | None, now: float) -> Verdict:
         retry_after=retry_after(reply.headers, now),
         usage=_usage(document, key) if document else None,
     )
-    answered = 200 <= reply.status < 300
     # An object that is closed is whole, however the connection ended behind it; what was paid for is taken.
-    images = read_images(document) if document and answered else ()
+    images = plain[0] if plain else read_images(document) if document and answered else ()
     if any(image.data is not None for image in images):
         return replace(verdict, images=images)
     kept = kept_body(reply, key) if answered else None

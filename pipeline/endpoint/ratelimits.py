@@ -41,6 +41,8 @@ def read_rate_limits(headers: Mapping[str, str]) -> RateLimits:
     Where a proxy passes on its upstream's, with `llm_provider-` before the name, those fill what it does not say
     itself. Names are in lower case, or the mapping does not mind it.
     """
+    if not any("x-ratelimit-" in name.lower() for name in headers):
+        return NOTHING_SAID
     return RateLimits(_read(headers, "requests"), _read(headers, "tokens"), _read(headers, "input-images"))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import anyio
 import pybase64
@@ -28,9 +28,20 @@ PART = 2**20 - 1
 """Bytes of a larger file that are read at a time; a multiple of three, so that base64 parts join."""
 
 
-def read_small(uploads: Iterable[Upload]) -> dict[Upload, bytes]:
+LIGHT = 1 << 16
+"""Bytes that are read at once, without a thread: they were hashed a moment ago, and lie in memory."""
+
+
+async def read_small(uploads: Sequence[Upload], readers: anyio.CapacityLimiter) -> dict[Upload, bytes]:
     """The contents of the small files among `uploads`, checked. Raises InputChangedError and OSError."""
-    return {upload: read_whole(upload) for upload in uploads if upload.bytes <= SMALL}
+    small = [upload for upload in uploads if upload.bytes <= SMALL]
+    if sum(upload.bytes for upload in small) <= LIGHT:
+        return _contents(small)
+    return await in_thread(lambda: _contents(small), readers)
+
+
+def _contents(uploads: Iterable[Upload]) -> dict[Upload, bytes]:
+    return {upload: read_whole(upload) for upload in uploads}
 
 
 class Sending(Payload):

@@ -4,7 +4,7 @@
 2. An edit is sent once: no redirect is followed, no connection error is retried.
 3. One clock runs from the first byte of the request to the last byte of the answer; connecting has its own. It stands
    still while the process is stopped: an answer that came meanwhile is read.
-4. A connection whose exchange did not end in order is dropped, never used again.
+4. A connection whose exchange did not end in order is dropped, never used again, and so is one that was idle.
 5. A complete answer is returned even where the request was still being written, and is not lost to the clock.
 """
 
@@ -20,6 +20,7 @@ from typing import Self
 
 import aiohttp
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 from yarl import URL
 
 from pipeline.endpoint.faults import NETWORK_ERRORS, failure_of, failure_of_input, words_of
@@ -114,12 +115,13 @@ class Transport:
 
     async def post(self, edit: Edit, flight: Flight) -> Reply:
         """Send an edit once and read its answer; `flight` tells a caller that is cancelled whether it left."""
+        await checkpoint_if_cancelled()
         exchange = _Exchange(flight, self._clock())
         # The boundary is as unpredictable as the idempotency key, so no image can be made to contain it.
         boundary = f"retouch-{hashlib.sha256(edit.idempotency_key.encode()).hexdigest()[:32]}"
         body = encode(edit, self._endpoint.body, boundary)
         try:
-            small = await in_thread(lambda: read_small(edit.uploads), self._readers)
+            small = await read_small(edit.uploads, self._readers)
         except (InputChangedError, OSError) as exc:
             return self._reply(exchange, failure_of_input(exc), str(exc))
         sending = Sending(body, small, self._readers, lambda: self._begin(exchange), exchange.scope.cancel)

@@ -2,8 +2,9 @@
 
 Contract:
 
-1. `append` returns once the line is durable, `commit` once the parts folder was synced, then the line, then the result
-   given its name, in this order. An entry that was queued is written, also when its worker is cancelled meanwhile.
+1. `append` returns once the line is durable, `commit` once the parts were made and their folder synced, then the line,
+   then the result given its name, in this order. An entry that was queued is written, also when its worker is
+   cancelled meanwhile.
 2. One write and one sync make a group; the next is written only after the sync. An empty ledger's first is one line.
 3. A line that is not durable is not in the ledger, and its worker is told; what a write does to the file is
    `LedgerFile`'s contract.
@@ -67,6 +68,7 @@ class UnpublishedError(StorageError):
 class _Entry:
     record: Record
     publish: Callable[[], object] | None
+    prepare: Callable[[], object] | None = None
     settled: anyio.Event = field(default_factory=anyio.Event)
     line: bytes = b""
     where: Where | None = None
@@ -133,14 +135,18 @@ class Committer:
         entry = _Entry(record, None)
         return await self._written(entry)
 
-    async def commit(self, record: Record, publish: Callable[[], T]) -> Committed[T]:
-        """Write a record whose parts are synced, then call `publish` in the writing thread.
+    async def commit(
+        self, record: Record, publish: Callable[[], T], prepare: Callable[[], object] | None = None
+    ) -> Committed[T]:
+        """Write a record whose parts are durable but for their names, then call `publish` in the writing thread.
+
+        `prepare` is called there too, before: it makes the parts, and names them in the record.
 
         Raises:
             UnpublishedError: the line is durable, and `publish` raised.
-            StorageError: the line is not in the ledger, and `publish` was not called.
+            StorageError: the line is not in the ledger, and `publish` was not called; or `prepare` raised.
         """
-        entry = _Entry(record, publish)
+        entry = _Entry(record, publish, prepare)
         where = await self._written(entry)
         return Committed(where, cast(T, entry.value))
 
@@ -197,8 +203,10 @@ class Committer:
         return self._ledger
 
     def _with_parts(self, group: list[_Entry]) -> list[_Entry]:
-        """The entries that may be written now that the parts folder was synced."""
-        commits = [entry for entry in group if entry.publish]
+        """The entries that may be written now that their parts were made and the folder was synced."""
+        for entry in group:
+            _prepare(entry)
+        commits = [entry for entry in group if entry.publish and not entry.error]
         if commits and not self._unsynced:
             try:
                 sync_folder(self._parts)
@@ -255,6 +263,14 @@ def _short(record: Record) -> bytes:
             setattr(record, name, None)
             line = encode(record)
     return line
+
+
+def _prepare(entry: _Entry) -> None:
+    try:
+        if entry.prepare is not None:
+            entry.prepare()
+    except Exception as exc:  # whatever it is, the other entries are written, and its worker learns of it
+        entry.error = _error(exc)
 
 
 def _publish(entries: list[_Entry]) -> None:

@@ -2,7 +2,8 @@
 
 Contract:
 
-1. When a part's name is returned, its bytes and its name are on the medium, complete.
+1. When a part's name is returned, its bytes are on the medium, complete, and its name too, unless the caller syncs the
+   folder for many parts at once (`named=False`).
 2. A part is never overwritten: its file is created, or another name is used.
 3. A sync that failed is never retried on the same file; the bytes are written once more, under a second name.
 4. What was not stored whole leaves no file behind, as far as the disk lets us.
@@ -53,13 +54,15 @@ def parse_part_name(name: str) -> PartName | None:
     return PartName(match["run"], match["fingerprint"], int(match["attempt"]), int(match["index"]))
 
 
-def write_part(folder: OutputFolder, name: str, data: bytes) -> str:
+def write_part(folder: OutputFolder, name: str, data: bytes, *, named: bool = True) -> str:
     """Store an image durably under `.retouch/parts/`; the name that it got, which differs after a failed sync.
+
+    Without `named` the name is durable once the caller has synced the folder.
 
     Raises:
         StorageError: it could not be stored.
     """
-    return store(folder, name, lambda fd: write_all(fd, data))
+    return store(folder, name, lambda fd: write_all(fd, data), named=named)
 
 
 def leave_part(folder: OutputFolder, name: str, data: bytes) -> None:
@@ -83,16 +86,16 @@ def leave_part(folder: OutputFolder, name: str, data: bytes) -> None:
             os.close(fd)
 
 
-def store(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> str:
+def store(folder: OutputFolder, name: str, fill: Callable[[int], None], *, named: bool = True) -> str:
     """Store durably what `fill` writes to the descriptor that it is given; see `write_part`."""
     for candidate in (name, f"{name.removesuffix('.part')}.2.part"):
         with storage_errors(f"store a result in {folder.root / PARTS}"):
-            if _store(folder, candidate, fill):
+            if _store(folder, candidate, fill, named=named):
                 return candidate
     raise StorageError(f"cannot sync {folder.root / PARTS / name} to its disk, twice; check the disk before going on")
 
 
-def _store(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> bool:
+def _store(folder: OutputFolder, name: str, fill: Callable[[int], None], *, named: bool) -> bool:
     """Whether the part is durable; not so where the name is taken or a sync failed."""
     with folder.at(PARTS) as parts:
         try:
@@ -101,7 +104,7 @@ def _store(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> bool
             return False
         try:
             fill(fd)
-            synced = _sync(folder, fd)
+            synced = _sync(folder, fd, named=named)
         except BaseException:
             _discard(Entry(parts, name))
             raise
@@ -112,10 +115,11 @@ def _store(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> bool
         return synced
 
 
-def _sync(folder: OutputFolder, fd: int) -> bool:
+def _sync(folder: OutputFolder, fd: int, *, named: bool) -> bool:
     try:
         sync_file(fd)
-        sync_folder(folder.root / PARTS)
+        if named:
+            sync_folder(folder.root / PARTS)
     except OSError:
         return False
     return True

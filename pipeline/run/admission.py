@@ -21,15 +21,7 @@ from pipeline.control.refusal import Refusal
 from pipeline.outcome import Outcome
 from pipeline.run.exits import Exit
 from pipeline.run.halt import Halt
-from pipeline.run.lane import Lane
-
-
-@dataclass(frozen=True, slots=True)
-class Worth:
-    """What a request may take at most: of an endpoint's rates, and of the budget (None where no price is known)."""
-
-    charge: Charge
-    cost: Decimal | None
+from pipeline.run.lane import Lane, Worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +79,10 @@ class Admission:
         able = tuple(lane for lane in self.lanes if lane.serves(ask.model))
         if self.is_probe(ask.task):
             return await self._waited(ask, able)
-        async with self._lines.setdefault(able, anyio.Lock()):
+        line = self._lines.get(able)
+        if line is None:
+            line = self._lines[able] = anyio.Lock(fast_acquire=True)
+        async with line:
             return await self._waited(ask, able)
 
     def leave(self, ticket: Ticket, outcome: Outcome | None, actual: Charge, cost: Decimal | None) -> None:

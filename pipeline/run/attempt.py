@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from pipeline.endpoint.judge import Verdict, clean, judge, kept_body
+from pipeline.endpoint.judge import Verdict, clean, kept_body
 from pipeline.endpoint.key import mask
 from pipeline.endpoint.pricing import cost_of
 from pipeline.endpoint.reply import Flight, Reply
@@ -144,9 +144,7 @@ async def _post(context: Context, work: Examined, lane: Lane, sent: Sent) -> Rep
 async def _settle(context: Context, work: Examined, ticket: Ticket, sent: Sent, reply: Reply) -> Ended:
     lane = ticket.lane
     try:
-        now = context.chance.now().timestamp()
-        verdict = await context.in_thread(lambda: judge(reply, lane.key, now))
-        received = await receive(context, lane, work, verdict, reply)
+        received = await receive(context, lane, work, reply)
     except Exception as error:
         received = Received(_unread(context, lane, reply, error))
     _tell(lane, sent, reply, received.verdict)
@@ -160,6 +158,8 @@ async def _settle(context: Context, work: Examined, ticket: Ticket, sent: Sent, 
 
 
 def _tell(lane: Lane, sent: Sent, reply: Reply, verdict: Verdict) -> None:
+    if not _log.isEnabledFor(logging.DEBUG):
+        return
     _log.debug(
         "%s: attempt %d is %s (%s): status %s, %d bytes, %.3f s, headers %s, request id %s, failure %s, %s",
         sent.task,

@@ -7,12 +7,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 import anyio
 
 from pipeline.run.exits import Exit
+
+
+class Cancellable:
+    """A scope that is in a set while it is open; `cancelled` from its beginning where all in the set are."""
+
+    __slots__ = ("_all", "_scope")
+
+    def __init__(self, all: set[anyio.CancelScope], *, cancelled: bool) -> None:
+        self._all = all
+        self._scope = anyio.CancelScope()
+        if cancelled:
+            self._scope.cancel()
+
+    def __enter__(self) -> anyio.CancelScope:
+        self._all.add(self._scope)
+        return self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._all.discard(self._scope)
+        return self._scope.__exit__(kind, error, trace)
 
 
 class Halt:
@@ -60,17 +82,9 @@ class Halt:
         for scope in list(self._in_flight):
             scope.cancel()
 
-    @contextmanager
-    def cancellable(self) -> Iterator[anyio.CancelScope]:
-        """A scope for one attempt in flight, which `cancel` ends."""
-        with anyio.CancelScope() as scope:
-            self._in_flight.add(scope)
-            if self._cancelled:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._in_flight.discard(scope)
+    def cancellable(self) -> Cancellable:
+        """A scope for one attempt in flight, which `cancel` ends: `with halt.cancellable() as scope`."""
+        return Cancellable(self._in_flight, cancelled=self._cancelled)
 
     async def sleep(self, seconds: float | None, woken: anyio.Event | None = None) -> None:
         """Sleep, but not beyond the start of a drain, nor until `woken`, which a drain sets too; None: until then."""

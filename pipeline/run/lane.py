@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
 
 from pipeline.control.breaker import Breaker
 from pipeline.control.concurrency import LiveLimit
@@ -10,7 +13,16 @@ from pipeline.control.rates import Charge, Rates
 from pipeline.endpoint.key import Key
 from pipeline.endpoint.transport import Transport
 from pipeline.run.gate import Gate
+from pipeline.run.inputs import Sizes
 from pipeline.run.model_checks import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a request may take at most: of an endpoint's rates, and of the budget (None where no price is known)."""
+
+    charge: Charge
+    cost: Decimal | None
 
 
 @dataclass(slots=True, eq=False)
@@ -18,8 +30,8 @@ class Lane:
     """An endpoint as a run uses it.
 
     `name` stands in the ledger: the host of a single endpoint, or the name that the job gives to one of several.
-    `offer` knows its models and prices. `in_flight` counts its requests; `closed` says that it is down for the rest of
-    the run.
+    `offer` knows its models and prices, `worths` what requests were found to be worth here. `in_flight` counts its
+    requests; `closed` says that it is down for the rest of the run.
     """
 
     name: str
@@ -33,6 +45,7 @@ class Lane:
     weight: float = 1.0
     in_flight: int = 0
     closed: bool = False
+    worths: dict[tuple[int, Sizes], tuple[Mapping[str, Any], Worth]] = field(default_factory=dict)
 
     def serves(self, model: str) -> bool:
         """Whether it takes requests for a model, by the job's name."""

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
 
 from pipeline.endpoint.collect import collect
-from pipeline.endpoint.judge import Verdict, kept_body
+from pipeline.endpoint.judge import Verdict, judge, kept_body
+from pipeline.endpoint.key import Key
 from pipeline.endpoint.reply import Failure, Reply
+from pipeline.mime import HEAD, mime_of
 from pipeline.outcome import Outcome
-from pipeline.outputs.check import Checked, Mismatch, check, mismatches
+from pipeline.outputs.check import Bad, Checked, Mismatch, check, mismatches
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined
 from pipeline.run.lane import Lane
+
+LIGHT = 1 << 16
+"""Bytes of an answer, or pixels of its picture, up to which it is read where it arrives, without a thread."""
+
+_SIZE = slice(16, 24)
+"""Where a png's header tells its width and height."""
 
 FETCH_WAITS = (0.5, 2.0, 0.0)
 """Seconds after each of the tries to fetch a picture; fetching costs nothing, losing it does."""
@@ -38,27 +47,54 @@ class Received:
     mismatch: tuple[Mismatch, ...] = ()
 
 
-async def receive(context: Context, lane: Lane, work: Examined, verdict: Verdict, reply: Reply) -> Received:
-    """Fetch and check what the answer holds; of more usable images than asked for the first ones are kept.
+async def receive(context: Context, lane: Lane, work: Examined, reply: Reply) -> Received:
+    """Judge an answer, then fetch and check what it holds; of more usable images than asked for the first are kept.
 
     An answer without one image that decodes was paid for and is unusable.
     """
+    found = None
+    now = context.chance.now().timestamp()
+    if len(reply.body) <= LIGHT:
+        verdict = judge(reply, lane.key, now)
+    else:
+        verdict, found = await context.in_thread(partial(_read, reply, lane.key, now))
     if verdict.outcome is Outcome.SUCCEEDED:
         verdict = await collect(verdict, partial(_fetch, context, lane))
     if verdict.outcome is not Outcome.SUCCEEDED:
         return Received(verdict)
-    images: list[Image] = []
-    faults: list[str] = []
-    for data in (entry.data for entry in verdict.images if entry.data is not None):
-        found = await context.in_thread(partial(check, data))
-        if isinstance(found, Checked):
-            images.append(Image(data, found))
-        else:
-            faults.append(found.reason)
+    if found is None:
+        light = all(map(_is_light, _pictures(verdict)))
+        found = _checked(verdict) if light else await context.in_thread(partial(_checked, verdict))
+    images = [image for image in found if isinstance(image, Image)]
     if not images:
-        return Received(_undecodable(verdict, faults[0], kept_body(reply, lane.key)))
+        fault = next(each for each in found if isinstance(each, Bad))
+        return Received(_undecodable(verdict, fault.reason, kept_body(reply, lane.key)))
     wanted = work.task.images
     return Received(verdict, tuple(images[:wanted]), _mismatch(work, verdict, [image.checked for image in images]))
+
+
+def _read(reply: Reply, key: Key | None, now: float) -> tuple[Verdict, list[Image | Bad] | None]:
+    """The verdict on an answer with its images checked, where it holds them all itself."""
+    verdict = judge(reply, key, now)
+    whole = verdict.outcome is Outcome.SUCCEEDED and all(image.url is None for image in verdict.images)
+    return verdict, _checked(verdict) if whole else None
+
+
+def _pictures(verdict: Verdict) -> Iterator[bytes]:
+    return (image.data for image in verdict.images if image.data is not None)
+
+
+def _checked(verdict: Verdict) -> list[Image | Bad]:
+    return [Image(data, seen) if isinstance(seen := check(data), Checked) else seen for data in _pictures(verdict)]
+
+
+def _is_light(data: bytes) -> bool:
+    """Whether a picture is checked in less time than handing it to a thread takes: by its header, for few bytes of a
+    picture may be many pixels."""
+    if len(data) < _SIZE.stop or mime_of(data[:HEAD]) != "image/png":
+        return False
+    width, height = struct.unpack(">II", data[_SIZE])
+    return bool(width * height <= LIGHT)
 
 
 async def _fetch(context: Context, lane: Lane, url: str) -> Reply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result
 
@@ -20,14 +20,28 @@ async def attempts(context: Context, work: Examined, heard: Callable[[Ended], No
     """Make attempts until one settles the task, none may follow, or the run drains; `heard` hears of each end.
 
     Backoff sleeps hold no slot and end when a drain starts. Whether another attempt may follow is read from the
-    replayed counts, so that an earlier run's attempts count too.
+    replayed counts, so that an earlier run's attempts count too. The loop is entered only with an end that asks for it.
     """
-    retries = context.job.manifest.retries
 
     async def once() -> Ended:
         ended = await attempt(context, work)
         heard(ended)
         return ended
+
+    try:
+        first = await once()
+        return await _loop(context, work, first, once) if may_be_made_again(first) else first
+    finally:
+        context.admission.release(work.task.id)
+
+
+async def _loop(context: Context, work: Examined, first: Ended, once: Callable[[], Awaitable[Ended]]) -> Ended:
+    """Go on from the end of the first attempt."""
+    retries = context.job.manifest.retries
+    made = [first]
+
+    async def each() -> Ended:
+        return made.pop() if made else await once()
 
     def exhausted(_state: RetryCallState) -> bool:
         standing = standing_of(context.state.history(work.fingerprint), retries)
@@ -54,10 +68,7 @@ async def attempts(context: Context, work: Examined, heard: Callable[[Ended], No
         sleep=sleep,
         retry_error_callback=_ended,
     )
-    try:
-        ended: Ended = await loop(once)
-    finally:
-        context.admission.release(work.task.id)
+    ended: Ended = await loop(each)
     return ended
 
 

@@ -44,8 +44,11 @@ async def store(context: Context, work: Examined, line: Settled, received: Recei
         await _keep_body(context, line, received)
         return Stored(await append_or_stop(context, line))
     try:
-        line.outputs = await context.in_thread(lambda: _write_parts(context, work, line, received.images))
-        committed = await context.committer.commit(line, lambda: publish_outputs(context, work, line.outputs))
+        committed = await context.committer.commit(
+            line,
+            publish=lambda: publish_outputs(context, work, line.outputs),
+            prepare=lambda: setattr(line, "outputs", _write_parts(context, work, line, received.images)),
+        )
     except UnpublishedError as error:
         context.state.apply(line, error.where)
         context.halt.drain(Exit.STORAGE, str(error))
@@ -85,7 +88,7 @@ def outputs_of(work: Examined, line: Settled, images: Sequence[Image], run: str)
 
 def _write_parts(context: Context, work: Examined, line: Settled, images: Sequence[Image]) -> list[Output]:
     return [
-        msgspec.structs.replace(output, part=write_part(context.folder, output.part or "", image.data))
+        msgspec.structs.replace(output, part=write_part(context.folder, output.part or "", image.data, named=False))
         for output, image in zip(outputs_of(work, line, images, context.run), images, strict=True)
     ]
 

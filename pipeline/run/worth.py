@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from pipeline.control.budget import Spending
 from pipeline.control.rates import Charge
@@ -12,26 +12,34 @@ from pipeline.endpoint.pricing import estimate_request
 from pipeline.ledger.records import Settled
 from pipeline.ledger.usage import Cost
 from pipeline.outcome import Outcome
-from pipeline.run.admission import Worth
 from pipeline.run.examine import Examined
 from pipeline.run.inputs import Sizes
-from pipeline.run.lane import Lane
+from pipeline.run.lane import Lane, Worth
+
+_KEPT: Final = 4096
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Worths:
-    """The worth of one task's request at each endpoint, worked out once; `sizes` are those of its images."""
+    """The worth of one task's request at each endpoint; `sizes` are those of its images.
+
+    It is worked out once for all tasks that share their fields, which each endpoint remembers.
+    """
 
     work: Examined
     sizes: Sizes
-    _known: dict[Lane, Worth] = field(default_factory=dict)
 
     def at(self, lane: Lane) -> Worth:
         """The worth at one endpoint."""
-        found = self._known.get(lane)
-        if found is None:
-            found = self._known[lane] = _worth(self.work, lane, self.sizes)
-        return found
+        fields = self.work.task.fields
+        key = (id(fields), self.sizes)
+        known = lane.worths.get(key)
+        if known is None:
+            if len(lane.worths) >= _KEPT:
+                lane.worths.clear()
+            # The fields are held so that nothing else gets their identity.
+            known = lane.worths[key] = (fields, _worth(self.work, lane, self.sizes))
+        return known[1]
 
 
 def model_of(work: Examined) -> str:

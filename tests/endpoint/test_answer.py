@@ -4,7 +4,10 @@ import base64
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipeline.endpoint.answer import read_at_once, read_document, read_images, read_usage
 from pipeline.outcome import Outcome
 from tests.endpoint.bodies import B64, BLOCKED, PAGE, QUOTA, error, litellm, verdict_of
 from tests.endpoint.conftest import PNG
@@ -22,6 +25,49 @@ def test_an_image_in_base64(encoded: str, lead: bytes) -> None:
     assert verdict.outcome is Outcome.SUCCEEDED
     assert [image.data for image in verdict.images] == [PNG + b"pixels"]
     assert (verdict.code, verdict.message, verdict.body_kept) == (None, None, None)
+
+
+PIECES = st.sampled_from(
+    [
+        '{"b64_json":"' + B64 + '"}',
+        '{"b64_json":"!!"}',
+        '{"b64_json":null,"url":"/a.png"}',
+        '{"b64_json":"' + B64 + '","b64_json":"' + B64[:8] + '"}',
+        "{}",
+        "[]",
+        "null",
+        '"text"',
+        '{"a":NaN}',
+        '{"revised_prompt":"\\ud83d"}',
+    ]
+)
+MEMBERS = st.one_of(
+    st.lists(PIECES, max_size=3).map(lambda rows: f'"data":[{",".join(rows)}]'),
+    st.sampled_from(
+        ['"usage":null', '"usage":{"input_tokens":3}', '"usage":7', '"error":{"code":"x"}', '"created":1e9']
+    ),
+)
+
+
+@given(st.lists(MEMBERS, max_size=4), st.sampled_from(["{%s}", " {%s}", "\ufeff{%s}", "{%s", "[%s]", "{%s} x"]))
+def test_an_answer_read_at_once_is_the_one_read_level_by_level(members: list[str], frame: str) -> None:
+    """The same images and the same usage, or nothing: then it is read level by level."""
+    body = (frame % ",".join(members)).encode()
+    plain = read_at_once(body)
+    if plain is None:
+        return
+    document = read_document(body)
+    assert document is not None
+    assert plain[0] == read_images(document)
+    assert read_usage(plain[1]) == read_usage(document)
+    assert any(image.data for image in plain[0])
+
+
+def test_a_plain_answer_is_read_at_once() -> None:
+    """What the API sends takes the short way."""
+    plain = read_at_once(b'{"created":1,"data":[{"b64_json":"' + B64.encode() + b'"}],"usage":{"total_tokens":3}}')
+    assert plain is not None
+    assert plain[0][0].data == PNG + b"pixels"
 
 
 def test_slashes_that_php_escapes_are_base64() -> None:

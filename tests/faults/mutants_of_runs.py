@@ -90,6 +90,9 @@ def publish_before_settled(patch: Patch) -> None:
     def publish_first(self: Committer, group: Any) -> None:
         for entry in group:
             if entry.publish is not None:
+                if entry.prepare is not None:
+                    entry.prepare()
+                    entry.prepare = None
                 names = entry.publish()
                 entry.publish = lambda names=names: names
         real(self, group)

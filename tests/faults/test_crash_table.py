@@ -120,7 +120,7 @@ def test_killed_while_the_endpoint_works(make: Make) -> None:
 def test_killed_with_the_answer_in_memory(make: Make) -> None:
     """What was not stored is bought again."""
     trial = make()
-    killed_at(trial, Moment("pipeline.run.attempt:judge"))
+    killed_at(trial, Moment("pipeline.run.receive:judge"))
     assert types(trial) == ["run", "sent"]
     assert parts(trial) == {}
     recover(trial, billed=2)

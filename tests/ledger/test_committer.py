@@ -130,6 +130,44 @@ async def test_commit_syncs_parts_then_the_line_then_publishes(tmp_path: Path, m
     assert (done.value, done.where.offset) == (42, 0)
 
 
+async def test_parts_are_made_before_their_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes the parts comes first, for all results of a group; then their folder is synced once."""
+    order: list[str] = []
+    monkeypatch.setattr(committer_module, "sync_folder", lambda path: order.append(path.name))
+    monkeypatch.setattr(ledger_file, "sync_file", lambda _: order.append("line"))
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        order.clear()
+        async with anyio.create_task_group() as workers:
+            for name in "ab":
+                record = settled(name, "succeeded")
+                workers.start_soon(
+                    committer.commit,
+                    record,
+                    lambda name=name: order.append(f"name {name}"),
+                    lambda name=name, record=record: order.append(f"part {name}") or setattr(record, "code", name),
+                )
+    assert order == ["part a", "part b", "parts", "line", "name a", "name b"]
+    assert [record.code for record in written(tmp_path) if isinstance(record, Settled)] == ["a", "b"]
+
+
+async def test_a_part_that_cannot_be_made_costs_its_own_result_its_line(tmp_path: Path) -> None:
+    """Its worker hears of it and nothing is named; the others of the group are written."""
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+
+        async def without_part() -> None:
+            with pytest.raises(StorageError, match="No space"):
+                await committer.commit(
+                    settled("a", "succeeded"), lambda: pytest.fail("published"), failing(errno.ENOSPC)
+                )
+
+        async with anyio.create_task_group() as workers:
+            workers.start_soon(without_part)
+            workers.start_soon(committer.commit, settled("b", "succeeded"), str, str)
+    assert [record.task for record in written(tmp_path) if isinstance(record, Settled)] == ["b"]
+
+
 async def test_an_append_of_the_group_does_not_wait_for_its_publishes(tmp_path: Path) -> None:
     """A plain line's worker goes on while another's result is still being named."""
     appended = anyio.Event()

@@ -70,6 +70,16 @@ def test_a_part_is_synced_with_its_folder_before_it_is_reported(
     assert calls == ["file", "parts"]
 
 
+def test_a_part_of_a_group_leaves_the_folder_to_who_syncs_it_for_all(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(parts, "sync_file", lambda fd: calls.append("file"))
+    monkeypatch.setattr(parts, "sync_folder", lambda path: calls.append(path.name))
+    write_part(folder, NAME, b"picture", named=False)
+    assert calls == ["file"]
+
+
 def test_a_short_write_is_continued(folder: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:3]))
