@@ -78,12 +78,24 @@ class Sending(Payload):
         """Write the whole body."""
         self._transport = getattr(writer, "transport", None)
         self._begin()
+        if self._body.length <= LIGHT:
+            await writer.write(b"".join(self._whole(piece) for piece in self._body.pieces))
+        else:
+            await self._write_pieces(writer)
+        self.complete = True
+
+    async def _write_pieces(self, writer: AbstractStreamWriter) -> None:
         for piece in self._body.pieces:
-            if isinstance(piece, bytes):
-                await writer.write(piece)
+            if isinstance(piece, bytes) or piece.upload in self._small:
+                await writer.write(self._whole(piece))
             else:
                 await self._write_file(writer, piece)
-        self.complete = True
+
+    def _whole(self, piece: bytes | FilePiece) -> bytes:
+        """A piece that is in memory."""
+        if isinstance(piece, bytes):
+            return piece
+        return pybase64.b64encode(self._small[piece.upload]) if piece.base64 else self._small[piece.upload]
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the whole body."""
@@ -110,10 +122,6 @@ class Sending(Payload):
             part = read_part(piece.upload, start, size, digest)
             return pybase64.b64encode(part) if piece.base64 else part
 
-        small = self._small.get(piece.upload)
-        if small is not None:
-            await writer.write(pybase64.b64encode(small) if piece.base64 else small)
-            return
         for start in range(0, piece.upload.bytes, PART):
             await writer.write(await self._checked(read, start))
 

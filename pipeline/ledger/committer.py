@@ -17,6 +17,7 @@ Contract:
 
 from __future__ import annotations
 
+from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,11 +70,16 @@ class _Entry:
     record: Record
     publish: Callable[[], object] | None
     prepare: Callable[[], object] | None = None
-    settled: anyio.Event = field(default_factory=anyio.Event)
+    settled: Future[None] = field(default_factory=lambda: get_running_loop().create_future())
     line: bytes = b""
     where: Where | None = None
     value: object = None
     error: Exception | None = None
+
+    def tell(self) -> None:
+        """Let its worker go on, if it still waits."""
+        if not self.settled.done():
+            self.settled.set_result(None)
 
 
 class Committer:
@@ -156,7 +162,7 @@ class Committer:
         self._queue.append(entry)
         self._bell.set()
         with CancelScope(shield=True):
-            await entry.settled.wait()
+            await entry.settled
         if entry.error is not None:
             raise entry.error
         assert entry.where is not None
@@ -171,11 +177,11 @@ class Committer:
         named = [entry for entry in group if entry.publish and not entry.error]
         for entry in group:
             if entry.error or not entry.publish:
-                entry.settled.set()
+                entry.tell()
         if named:
             await in_thread(lambda: _publish(named), self._limiter)
         for entry in named:
-            entry.settled.set()
+            entry.tell()
 
     def _store(self, group: list[_Entry]) -> None:
         """Give every entry a place or an error; in a thread."""

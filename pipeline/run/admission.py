@@ -66,13 +66,14 @@ class Admission:
         self._clock = clock
         self._today = today
         self._lines: dict[tuple[Lane, ...], anyio.Lock] = {}
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
         halt.on_drain(self.wake)
 
     def wake(self) -> None:
         """Let whoever waits look again."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def enter(self, ask: Ask) -> Ticket | None:
         """Wait until the request may be sent; None where the run drains before."""
@@ -113,11 +114,12 @@ class Admission:
 
     async def _waited(self, ask: Ask, able: tuple[Lane, ...]) -> Ticket | None:
         while not self._halt.draining:
-            changed = self._changed
             found = self._look(ask, able)
             if isinstance(found, Ticket):
                 return found
-            await self._halt.sleep(found, changed)
+            if not self._halt.draining:  # which a cap that was met in this very look may have begun
+                self._changed = self._changed or anyio.Event()
+                await self._halt.sleep(found, self._changed)
         return None
 
     def _look(self, ask: Ask, able: tuple[Lane, ...]) -> Ticket | float | None:
