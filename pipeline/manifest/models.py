@@ -191,6 +191,8 @@ class Output(Model):
     """Template of an output's path in the folder, without extension."""
     spill: Text | None = None
     """Folder on another file system for paid results that cannot be stored; default: $XDG_STATE_HOME/retouch."""
+    check: Literal["full", "fast"] = "full"
+    """How closely each result is looked at before it is stored: all its pixel data, or its checksums and structure."""
 
 
 class Manifest(Model):

@@ -15,7 +15,7 @@ from pipeline.endpoint.key import Key
 from pipeline.endpoint.reply import Failure, Reply
 from pipeline.mime import HEAD, mime_of
 from pipeline.outcome import Outcome
-from pipeline.outputs.check import Bad, Checked, Mismatch, check, mismatches
+from pipeline.outputs.check import Bad, Checked, How, Mismatch, check, mismatches
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined
 from pipeline.run.lane import Lane
@@ -52,19 +52,19 @@ async def receive(context: Context, lane: Lane, work: Examined, reply: Reply) ->
 
     An answer without one image that decodes was paid for and is unusable.
     """
-    found = None
+    found, how = None, context.job.manifest.output.check
     now = context.chance.now().timestamp()
     if len(reply.body) <= LIGHT:
         verdict = judge(reply, lane.key, now)
     else:
-        verdict, found = await context.in_thread(partial(_read, reply, lane.key, now))
+        verdict, found = await context.in_thread(partial(_read, reply, lane.key, now, how))
     if verdict.outcome is Outcome.SUCCEEDED:
         verdict = await collect(verdict, partial(_fetch, context, lane))
     if verdict.outcome is not Outcome.SUCCEEDED:
         return Received(verdict)
     if found is None:
         light = all(map(_is_light, _pictures(verdict)))
-        found = _checked(verdict) if light else await context.in_thread(partial(_checked, verdict))
+        found = _checked(verdict, how) if light else await context.in_thread(partial(_checked, verdict, how))
     images = [image for image in found if isinstance(image, Image)]
     if not images:
         fault = next(each for each in found if isinstance(each, Bad))
@@ -73,19 +73,19 @@ async def receive(context: Context, lane: Lane, work: Examined, reply: Reply) ->
     return Received(verdict, tuple(images[:wanted]), _mismatch(work, verdict, [image.checked for image in images]))
 
 
-def _read(reply: Reply, key: Key | None, now: float) -> tuple[Verdict, list[Image | Bad] | None]:
+def _read(reply: Reply, key: Key | None, now: float, how: How) -> tuple[Verdict, list[Image | Bad] | None]:
     """The verdict on an answer with its images checked, where it holds them all itself."""
     verdict = judge(reply, key, now)
     whole = verdict.outcome is Outcome.SUCCEEDED and all(image.url is None for image in verdict.images)
-    return verdict, _checked(verdict) if whole else None
+    return verdict, _checked(verdict, how) if whole else None
 
 
 def _pictures(verdict: Verdict) -> Iterator[bytes]:
     return (image.data for image in verdict.images if image.data is not None)
 
 
-def _checked(verdict: Verdict) -> list[Image | Bad]:
-    return [Image(data, seen) if isinstance(seen := check(data), Checked) else seen for data in _pictures(verdict)]
+def _checked(verdict: Verdict, how: How) -> list[Image | Bad]:
+    return [Image(data, seen) if isinstance(seen := check(data, how), Checked) else seen for data in _pictures(verdict)]
 
 
 def _is_light(data: bytes) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import JobError
 from pipeline.manifest.load import load_job
+from pipeline.manifest.models import Manifest
 from pipeline.manifest.place import Mark
 from tests.manifest.conftest import Faults, Load
 from tests.manifest.minimal import minimal
@@ -86,7 +87,8 @@ BAD = [
     ({"retries": "3"}, "7:1: retries: 3 is a whole number; expected a mapping with max_attempts, max_wait, in_doubt"),
     ({"stop_on": "{failures: 120%}"}, "7:11: stop_on.failures: '120%' is too large; expected a percentage such as 20%, or a number from 0 to 1"),
     ({"budget": "{max_images: 0}"}, "7:10: budget.max_images: 0 is too small; expected a whole number above 0"),
-    ({"output": ""}, "6:1: output: is missing; expected a mapping with folder, path, spill"),
+    ({"output": ""}, "6:1: output: is missing; expected a mapping with folder, path, spill, check"),
+    ({"output": "{folder: out, check: quick}"}, "6:23: output.check: 'quick' is not known; expected full or fast"),
     ({"output": "{folder: '${NONE}/x'}"}, "6:10: output.folder: the variable NONE is not set; set it, or give a default: ${NONE:-default}"),
     ({"api_key": "hunter2hunter2"}, "7:1: api_key: unknown key 'api_key'; never put the key in the manifest; name the variable that holds it with api_key_env"),
 ]  # fmt: skip
@@ -131,6 +133,14 @@ def test_empty_sections_keep_their_defaults(load: Load) -> None:
     job = load(minimal(limits="", endpoint="", stop_on="{failures: null}", rerun="null", order="~"))
     assert (job.manifest.limits.concurrency, job.manifest.order) == (16, "items")
     assert (job.manifest.stop_on.failures, job.manifest.stop_on.in_doubt) == (None, 0.1)
+
+
+@pytest.mark.parametrize(("written", "read"), [("", "full"), (", check: full", "full"), (", check: fast", "fast")])
+def test_how_closely_results_are_looked_at_is_read(load: Load, written: str, read: str) -> None:
+    """`full` where the manifest says nothing; what was read is written and read again as the same."""
+    manifest = load(minimal(output=f"{{folder: out{written}}}")).manifest
+    assert manifest.output.check == read
+    assert Manifest.model_validate(manifest.model_dump()).output.check == read
 
 
 def test_prompt_is_sent_as_it_stands(load: Load) -> None:

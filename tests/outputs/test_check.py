@@ -8,13 +8,15 @@ import struct
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Literal
 
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from pipeline.outputs.check import Bad, Checked, Mismatch, check, mismatches
+from pipeline.outputs.check import Bad, Checked, How, Mismatch, check, mismatches
 from tests.outputs.conftest import Picture
 
 
@@ -118,8 +120,12 @@ def test_lack_of_memory_is_not_blamed_on_the_image(picture: Picture, monkeypatch
         raise MemoryError
 
     monkeypatch.setattr(PngImageFile, "load", no_room)
-    with pytest.raises(MemoryError):
-        check(picture("PNG"))
+    monkeypatch.setattr(JpegImageFile, "load", no_room)
+    monkeypatch.setattr(zlib, "decompressobj", no_room)
+    hows: tuple[How, ...] = ("full", "fast")
+    for encoder, how in product(("PNG", "JPEG"), hows):
+        with pytest.raises(MemoryError):
+            check(picture(encoder), how)
 
 
 def image(width: int = 1024, height: int = 1024, format: Literal["png", "jpeg", "webp"] = "png") -> Checked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.outcome import Outcome
 from pipeline.outputs import publish as publishing
 from pipeline.outputs.stock import MovedError, copy_part
 from pipeline.run import engine
+from tests.outputs import samples
 from tests.run.conftest import Bench, answer, broken, picture, refusal
 
 pytestmark = pytest.mark.anyio
@@ -244,6 +246,37 @@ async def test_fewer_usable_images_than_asked_for(bench: Bench) -> None:
     assert bench.words()["set/two/white"] == "failed"
     assert summary.attempts["unusable"] == len(bench.posts) == 2
     assert len(list((bench.out / ".retouch/unusable").iterdir())) == 2
+
+
+@pytest.mark.parametrize("how", ["full", "fast"])
+async def test_a_damaged_answer_is_unusable_however_it_is_checked(bench: Bench, how: str) -> None:
+    """A picture that is cut, holed or of other checksums is kept aside as undecodable, and no output."""
+    bench.images("one")
+    whole = picture(1, (40, 30))
+    start = whole.index(b"IDAT") + 12
+    for damaged in (whole[:-20], whole[:start] + bytes(8) + whole[start + 8 :], picture(1, format="JPEG")[:-40]):
+        said = answer(damaged)
+        bench.say = partial(lambda reply, edit: reply, said)
+        await bench.run(
+            bench.job(output={"folder": "out", "spill": "spill", "check": how}), retry=frozenset({"failed"})
+        )
+        assert bench.files() == set()
+        assert [settled.code for settled in bench.lines(Settled)][-1] == "undecodable"
+    bench.say = lambda edit: answer(whole)
+    await bench.run(bench.job(output={"folder": "out", "spill": "spill", "check": how}), retry=frozenset({"failed"}))
+    assert bench.files() == {"set/white/one-1.png"}
+
+
+@pytest.mark.parametrize(("how", "outcome"), [("full", "failed"), ("fast", "done")])
+async def test_the_manifest_says_how_closely_results_are_looked_at(bench: Bench, how: str, outcome: str) -> None:
+    """Pixel data that was compressed wrongly under right checksums is what `fast` alone lets through."""
+    bench.images("one")
+    parts = samples.chunks(samples.saved(samples.noise((80, 60)), "PNG"))
+    packed = parts[1][1]
+    spoilt = packed[:9000] + bytes(50) + packed[9050:]
+    bench.say = lambda edit: answer(samples.png_of([parts[0], (b"IDAT", spoilt), *parts[2:]]))
+    await bench.run(bench.job(output={"folder": "out", "spill": "spill", "check": how}))
+    assert bench.words()["set/one/white"] == outcome
 
 
 async def test_a_foreign_file_that_comes_before_sending(bench: Bench) -> None:
