@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
-from sys import platform
+from tempfile import TemporaryDirectory
+
+from benchmarks.contest import launch
 
 ROUNDS = 5
-_UNIT = 1 if platform == "darwin" else 1024
-"""Bytes in which the kernel tells the peak of resident memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +40,6 @@ def costs(commands: Sequence[Sequence[str]], rounds: int = ROUNDS) -> list[Cost]
 
 
 def _once(command: Sequence[str]) -> Cost:
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"BENCHMARK_KEY": "sk-benchmark"},
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} exited {process.returncode}")
-    return Cost(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss * _UNIT)
+    with TemporaryDirectory(prefix="retouch-benchmark-") as folder:
+        taken = launch(Path(folder), command)
+    return Cost(taken.wall, taken.cpu, taken.memory)

@@ -27,8 +27,8 @@ _LONG_AGO = 1_700_000_000
 
 
 @contextmanager
-def matrix_job(images: int, variants: int) -> Iterator[Path]:
-    """The manifest of a job of so many images, each in so many variants, while the block lasts."""
+def matrix_job(images: int, variants: int, url: str = "http://127.0.0.1:9/v1") -> Iterator[Path]:
+    """The manifest of a job of so many images, each in so many variants, for `url`, while the block lasts."""
     with TemporaryDirectory(prefix="retouch-benchmark-") as name:
         folder = Path(name)
         data = photo(1)
@@ -38,20 +38,21 @@ def matrix_job(images: int, variants: int) -> Iterator[Path]:
             place.write_bytes(data + number.to_bytes(8, "big"))  # after a png's end anything may follow
             os.utime(place, (_LONG_AGO, _LONG_AGO))
         manifest = folder / "job.yaml"
-        manifest.write_text(json.dumps(_manifest(variants)))
+        manifest.write_text(json.dumps(_manifest(variants, url)))
         yield manifest
 
 
-def _manifest(variants: int) -> dict[str, Any]:
+def _manifest(variants: int, url: str) -> dict[str, Any]:
     matrix = {"light": {f"l{number}": f"light number {number}" for number in range(variants)}}
     text = "Put the product on a white background, {{ matrix.light }}."
     return {
         "version": 1,
         "name": "benchmark",
-        "endpoint": {"base_url": "http://127.0.0.1:9/v1", "api_key_env": "BENCHMARK_KEY"},
+        "endpoint": {"base_url": url, "api_key_env": "BENCHMARK_KEY"},
         "request": {"model": "gpt-image-1.5", "size": "1024x1024", "quality": "low"},
         "image_sets": [{"name": "photos", "images": "photos/**/*.png"}],
         "prompts": [{"name": "white", "text": text, "matrix": matrix}],
+        "limits": {"concurrency": 32},
         "output": {"folder": "out"},
     }
 

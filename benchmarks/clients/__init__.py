@@ -1,0 +1,1 @@
+"""What a user would write instead of Retouch: each a process, `python -m benchmarks.clients.NAME WORK`."""
