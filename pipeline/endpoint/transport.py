@@ -70,8 +70,15 @@ class _Exchange:
     patience: Patience | None = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytearray = field(default_factory=bytearray)
+    pieces: list[bytes] = field(default_factory=list)
     orderly: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """What came of the answer's body. Joined once: a body that grew would be copied again and again."""
+        if len(self.pieces) > 1:
+            self.pieces = [b"".join(self.pieces)]
+        return self.pieces[0] if self.pieces else b""
 
 
 class Transport:
@@ -206,10 +213,11 @@ class Transport:
         """Read an answer to its end. Raises _TooLargeError and the network's errors."""
         try:
             exchange.status, exchange.headers = response.status, _kept(response.headers, self._key)
-            async for chunk in response.content.iter_any():
-                exchange.body += chunk
-                if len(exchange.body) > self._endpoint.max_response:
-                    del exchange.body[self._endpoint.max_response :]
+            room = self._endpoint.max_response
+            async for piece, _ in response.content.iter_chunks():
+                exchange.pieces.append(piece[:room])
+                room -= len(piece)
+                if room < 0:
                     raise _TooLargeError
             exchange.orderly = sending is None or sending.delivered
         finally:
@@ -225,7 +233,7 @@ class Transport:
         with anyio.CancelScope(shield=True):
             most = self._endpoint.max_response
             inflated = await in_thread(lambda: inflate(exchange.body, encoding, most), self._readers)
-        exchange.body = bytearray(inflated.body)
+        exchange.pieces = [inflated.body]
         return self._reply(exchange, inflated.failure, f"the answer was sent with Content-Encoding: {encoding}")
 
     def _reply(self, exchange: _Exchange, failure: Failure | None, detail: str) -> Reply:
