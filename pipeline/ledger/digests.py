@@ -21,6 +21,8 @@ def digest(text: str) -> bytes:
 
 def path_digest(path: str) -> bytes:
     """A digest of a path that is equal where a file system might take two spellings for one name."""
+    if path.isascii():
+        return blake2b(path.lower().encode(), digest_size=SIZE).digest()
     return digest(unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold()))
 
 
@@ -30,15 +32,23 @@ class DigestIndex:
     An open-addressed table of row numbers over one run of keys: at most two thirds full, doubled when it is.
     """
 
-    __slots__ = ("_count", "_keys", "_slots")
+    __slots__ = ("_keys", "_slots")
 
     def __init__(self) -> None:
-        self._count = 0
         self._keys = bytearray()
         self._slots = array("I", bytes(4 * 8))
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._keys) // SIZE
+
+    @property
+    def buffers(self) -> tuple[bytearray, array[int]]:
+        """All that it holds, to be saved, or filled in while it is empty."""
+        return self._keys, self._slots
+
+    def key(self, row: int) -> bytes:
+        """The digest of that number."""
+        return bytes(self._keys[row * SIZE : row * SIZE + SIZE])
 
     def find(self, key: bytes) -> int:
         """The digest's number, or -1."""
@@ -47,16 +57,17 @@ class DigestIndex:
 
     def add(self, key: bytes) -> int:
         """The digest's number, a new one if it is new."""
-        slot = self._slot(self._slots, key)
-        row = self._slots[slot]
+        keys, slots = self._keys, self._slots
+        slot = self._slot(slots, key)
+        row = slots[slot]
         if row:
             return row - 1
-        self._keys += key
-        self._count += 1
-        self._slots[slot] = self._count
-        if 3 * self._count > 2 * len(self._slots):
+        keys += key
+        count = len(keys) // SIZE
+        slots[slot] = count
+        if 3 * count > 2 * len(slots):
             self._double()
-        return self._count - 1
+        return count - 1
 
     def _slot(self, slots: array[int], key: bytes) -> int:
         """Where `key` is in the table, or where it would go."""

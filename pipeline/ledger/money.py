@@ -48,10 +48,10 @@ class Held(NamedTuple):
 
 
 class Money:
-    """The fold: one account for each ledger, by its number, and UTC day."""
+    """The fold; `accounts`: one for each ledger, by its number, and UTC day."""
 
     def __init__(self) -> None:
-        self._accounts: dict[tuple[int, str], Account] = {}
+        self.accounts: dict[tuple[int, str], Account] = {}
 
     def open(self, line: Sent, file: int) -> Held:
         """Take in the beginning of an attempt; what it returns is for `close`."""
@@ -77,19 +77,19 @@ class Money:
     @property
     def total(self) -> Account:
         """Over all ledgers."""
-        return _sum(self._accounts.values())
+        return _sum(self.accounts.values())
 
     def days(self, files: Iterable[int] | None = None) -> dict[str, Account]:
         """By UTC day, over the ledgers of these numbers, or over all."""
         wanted = None if files is None else set(files)
-        kept = [(day, one) for (file, day), one in list(self._accounts.items()) if wanted is None or file in wanted]
+        kept = [(day, one) for (file, day), one in list(self.accounts.items()) if wanted is None or file in wanted]
         return {day: _sum(one for of, one in kept if of == day) for day in sorted({day for day, _ in kept})}
 
     def _account(self, file: int, at: str) -> Account:
         key = (file, at[:10])
-        account = self._accounts.get(key)
+        account = self.accounts.get(key)
         if account is None:
-            account = self._accounts[key] = Account()
+            account = self.accounts[key] = Account()
         return account
 
 

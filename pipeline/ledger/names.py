@@ -14,26 +14,26 @@ from pipeline.ledger.records import Reused, Settled
 
 
 class Names:
-    """The fold; one thread takes lines while others ask."""
+    """The fold; one thread takes lines while others ask. `given` and `foreign` are digests of names."""
 
     def __init__(self) -> None:
-        self._given = DigestIndex()
-        self._foreign: set[bytes] = set()
+        self.given = DigestIndex()
+        self.foreign: set[bytes] = set()
 
     def take(self, line: Settled | Reused) -> None:
         """Take in the next line that names outputs."""
         for output in line.outputs:
             name = path_digest(output.path)
-            self._given.add(name)
-            self._foreign.discard(name)
+            self.given.add(name)
+            self.foreign.discard(name)
             beside = _beside_what(line, output.path)
             if beside is not None:
-                self._foreign.add(path_digest(beside))
+                self.foreign.add(path_digest(beside))
 
     def knows(self, path: str) -> bool:
         """Whether a file of this name is a result's."""
         name = path_digest(path)
-        return self._given.find(name) >= 0 and name not in self._foreign
+        return self.given.find(name) >= 0 and name not in self.foreign
 
 
 def _beside_what(line: Settled | Reused, path: str) -> str | None:

@@ -26,6 +26,11 @@ class Places(Sequence[Where]):
         self._starts = array("Q")
         self._lengths = array("I")
 
+    @property
+    def buffers(self) -> tuple[array[int], array[int]]:
+        """All that it holds, to be saved, or filled in while it is empty."""
+        return self._starts, self._lengths
+
     def __len__(self) -> int:
         return len(self._starts)
 
@@ -42,6 +47,10 @@ class Places(Sequence[Where]):
     def __setitem__(self, index: int, where: Where) -> None:
         self._starts[index] = where.file << _OFFSET_BITS | where.offset
         self._lengths[index] = where.length
+
+    def is_empty(self, index: int) -> bool:
+        """Whether the place at an index is `NOWHERE`."""
+        return not self._lengths[index]
 
     def append(self, where: Where) -> None:
         """Add a place at the end; a thread that reads meanwhile does not see it before it is whole."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from pipeline.ledger.codec import decode, intact
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Record
 from pipeline.ledger.scan import RawLine, sound, split
+from pipeline.ledger.snapshot import Recalled, recall
 from pipeline.ledger.state import State
 
 
@@ -50,7 +52,7 @@ class Ledgers:
         Raises:
             StorageError: a ledger is damaged, unreadable, or newer than this version.
         """
-        return heapq.merge(*(self.entries_of(file) for file in range(len(self.paths))), key=attrgetter("record.at"))
+        return _merged([self.entries_of(file) for file in range(len(self.paths))])
 
     def entries_of(self, file: int, start: int = 0) -> Iterator[Entry]:
         """The records of one ledger from an offset on, at which a line begins.
@@ -118,18 +120,60 @@ class Replayed(NamedTuple):
     ledgers: Ledgers
 
 
-def replay(folder: Path, watch: Callable[[Record], object] | None = None) -> Replayed:
+def replay(
+    folder: Path, watch: Callable[[Record], object] | None = None, *, recalled: Recalled | None = None
+) -> Replayed:
     """Fold every ledger of an output folder; an empty state where there is none. `watch` is shown each record.
+
+    What a snapshot recalled of these ledgers is not folded again, unless there is someone to show it to.
 
     Raises:
         StorageError: a ledger is damaged, unreadable, or newer than this version.
     """
-    state, ledgers = State(), Ledgers(folder)
-    for entry in ledgers.entries():
-        state.apply(entry.record, entry.where)
+    ledgers = Ledgers(folder)
+    rest = None if recalled is None or watch is not None else _behind(ledgers, recalled)
+    if rest is not None and recalled is not None:
+        state = recalled.state
+    else:
+        state, rest = State(), ledgers.entries()
+    for record, where in rest:
+        state.apply(record, where)
         if watch is not None:
-            watch(entry.record)
+            watch(record)
     return Replayed(state, ledgers)
+
+
+def replay_for_reader(folder: Path, own: Path) -> Replayed:
+    """As `replay`, from the snapshot in the folder `own` where there is one; writes nothing.
+
+    Raises:
+        StorageError: as `replay`.
+    """
+    return replay(folder, recalled=recall(own, Ledgers(folder).paths))
+
+
+def _behind(ledgers: Ledgers, recalled: Recalled) -> Iterator[Entry] | None:
+    """The records behind those recalled; None where a replay would put one of them before some of those.
+
+    That can be only where a ledger goes on with a line that is not later than all recalled ones of the others.
+    """
+    if [path.name for path in ledgers.paths] != [each.name for each in recalled.ledgers]:
+        return None
+    tails = []
+    for file, each in enumerate(recalled.ledgers):
+        tail = ledgers.entries_of(file, each.length)
+        first = next(tail, None)
+        if first is None:
+            continue
+        others = (covered.latest for other, covered in recalled.state.covered.items() if other != file)
+        if first.record.at <= max(others, default=""):
+            return None
+        tails.append(chain((first,), tail))
+    return _merged(tails)
+
+
+def _merged(entries: Sequence[Iterator[Entry]]) -> Iterator[Entry]:
+    return entries[0] if len(entries) == 1 else heapq.merge(*entries, key=attrgetter("record.at"))
 
 
 def ledger_path(folder: Path, shard: tuple[int, int] | None = None) -> Path:

@@ -38,7 +38,7 @@ class RawLine(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """A ledger's sound bytes end at `end`; from there to `size` it is a torn tail. `lines` counts whole lines."""
+    """A ledger's sound bytes end at `end`; from there to `size` it is a torn tail. `lines` counts whole lines read."""
 
     lines: int
     end: int
@@ -75,31 +75,32 @@ def sound(lines: Iterator[RawLine], name: str) -> Iterator[RawLine]:
         yield line
 
 
-def scan(file: BinaryIO, name: str) -> Scan:
-    """Read a ledger once and say where its sound bytes end.
+def scan(file: BinaryIO, name: str, start: int = 0) -> Scan:
+    """Read a ledger once, from a line on before which all is known to be sound, and say where its sound bytes end.
 
     Raises:
         StorageError: a line before the torn tail is damaged.
     """
     size = file.seek(0, os.SEEK_END)
-    count = end = 0
-    for line in sound(split(file, 0, size), name):
+    count, end = 0, start
+    for line in sound(split(file, start, size), name):
         count += 1
         end = line.offset + len(line.data)
     return Scan(count, end, size)
 
 
-def repair(path: Path, aside: Path) -> Torn | None:
+def repair(path: Path, aside: Path, start: int = 0) -> Torn | None:
     """Cut the torn tail of a ledger, if it has one, after saving it in the folder `aside`.
 
-    The caller holds the lock. A ledger that does not exist is sound.
+    The caller holds the lock, and knows the bytes before `start` to be whole lines. A ledger that does not exist is
+    sound.
 
     Raises:
         StorageError: damage before the tail, or the disk refused; then nothing was cut.
     """
     try:
         with open(path, "r+b", opener=_opener) as file:
-            found = scan(file, str(path))
+            found = scan(file, str(path), start)
             torn = _cut(file, found, path, aside) if found.end < found.size else None
             sync_file(file.fileno())
         sync_folder(path.parent)

@@ -18,7 +18,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from pipeline.ledger.covered import Covered
 from pipeline.ledger.digests import DigestIndex, digest
+from pipeline.ledger.done import Done, DoneIndex
 from pipeline.ledger.money import Held, Money
 from pipeline.ledger.names import Names
 from pipeline.ledger.places import NOWHERE, Places, Where
@@ -29,7 +31,7 @@ from pipeline.outcome import Outcome
 __all__ = ["History", "Standing", "State", "Where", "standing_of"]
 
 
-class _Open(NamedTuple):
+class Open(NamedTuple):
     """An attempt without an end: where its `sent` line stands, and the money that it holds."""
 
     where: Where
@@ -41,6 +43,7 @@ class State:
 
     `money` is what all that cost, or may have cost.
     `ended` maps a ledger's number to the offset behind its last `end` line; `last_end` is the place of the last of all.
+    `covered` says by a ledger's number which of its lines were taken in.
     """
 
     def __init__(self) -> None:
@@ -50,16 +53,17 @@ class State:
         self.money = Money()
         self.ended: dict[int, int] = {}
         self.last_end: Where | None = None
-        self._tried = DigestIndex()
+        self.covered: dict[int, Covered] = {}
         self._tasks = DigestIndex()
-        self._done = Places()
+        self._tried = bytearray()
+        self._done = DoneIndex()
         self._fingerprints = DigestIndex()
         self._attempts = array("I")
         self._succeeded = bytearray()
         self._sources = Places()
         self._more_sources: dict[int, Places] = {}
         self._open: dict[int, Course] = {}
-        self._sent: dict[tuple[int, int], list[_Open]] = {}
+        self._sent: dict[tuple[int, int], list[Open]] = {}
         self._generations: dict[bytes, int] = {}
         self._invalid: dict[bytes, bytes] = {}
         self._names = Names()
@@ -68,16 +72,19 @@ class State:
     @property
     def done(self) -> int:
         """How many tasks were ever done."""
-        return len(self._tasks)
+        return self._done.count
 
     @property
     def untouched(self) -> bool:
         """Whether nothing was ever sent."""
-        return not len(self._tried)
+        return 1 not in self._tried
 
     def tried(self, task: str) -> bool:
         """Whether anything was ever sent under a task's id."""
-        return self._tried.find(digest(task)) >= 0
+        key = digest(task)
+        with self._lock:
+            row = self._tasks.find(key)
+            return row >= 0 and bool(self._tried[row])
 
     @property
     def open_sent(self) -> list[Where]:
@@ -92,12 +99,21 @@ class State:
 
     def task(self, task: str) -> Where | None:
         """The line that last made a task done: `settled` with a success, or `reused`."""
-        if not len(self._tasks):
+        if not self._done.count:
             return None
         key = digest(task)
         with self._lock:
             row = self._tasks.find(key)
-            return None if row < 0 else self._done[row]
+            return None if row < 0 else self._done.where(row)
+
+    def done_as(self, task: str) -> Done | None:
+        """What that line says of the result, as far as it is known without reading it; None where there is none."""
+        key = digest(task)
+        with self._lock:
+            row = self._tasks.find(key)
+            if row < 0 or self._done.places.is_empty(row):
+                return None
+            return self._done.result(row, self._fingerprints.key(self._done.requests[row]))
 
     def history(self, fingerprint: str) -> History:
         """A fingerprint's past; an empty one if it has none."""
@@ -112,7 +128,7 @@ class State:
 
     def generation(self, base: str) -> int:
         """The generation that is wanted of a base fingerprint."""
-        return self._generations.get(digest(base), 0)
+        return self._generations.get(digest(base), 0) if self._generations else 0
 
     def invalid_known(self, line: Settled) -> bool:
         """Whether the task's last line said the same of the same item: then it is not appended again."""
@@ -126,6 +142,10 @@ class State:
         """Take in the next line of the ledger, stamped, and where it stands."""
         with self._lock:
             self._apply(record, where)
+            covered = self.covered.get(where.file)
+            if covered is None:
+                covered = self.covered[where.file] = Covered()
+            covered.take(where, record.at)
 
     def _apply(self, record: Record, where: Where) -> None:
         match record:
@@ -146,15 +166,17 @@ class State:
                 self.last_end = where
 
     def _send(self, line: Sent, where: Where) -> None:
-        self._tried.add(digest(line.task))
+        self._tried[self._task(digest(line.task))] = True
         row = self._row(line.fingerprint)
-        self._attempts[row] = max(self._attempts[row], line.attempt)
-        self._sent.setdefault((row, line.attempt), []).append(_Open(where, self.money.open(line, where.file)))
+        if line.attempt > self._attempts[row]:
+            self._attempts[row] = line.attempt
+        self._sent.setdefault((row, line.attempt), []).append(Open(where, self.money.open(line, where.file)))
         self._open[row] = replace(self._now(row), open_key=line.idempotency_key)
 
     def _settle(self, line: Settled, where: Where) -> None:
         row = self._row(line.fingerprint)
-        self._attempts[row] = max(self._attempts[row], line.attempt)
+        if line.attempt > self._attempts[row]:
+            self._attempts[row] = line.attempt
         self.money.close(line, self._close((row, line.attempt), where.file), where.file)
         if line.outcome is Outcome.SUCCEEDED:
             self._succeeded[row] = True
@@ -180,21 +202,17 @@ class State:
         """The line at `where` names its task's outputs, which are of the fingerprint in `row`."""
         key = digest(line.task)
         self._invalid.pop(key, None)
-        number = self._tasks.add(key)
-        if number == len(self._done):
-            self._done.append(where)
-        self._done[number] = where
+        self._done.put(self._task(key), where, row, line.outputs)
         self._add_source(row, where)
         self._names.take(line)
 
     def _add_source(self, row: int, where: Where) -> None:
-        first = self._sources[row]
-        if first == NOWHERE:
+        if self._sources.is_empty(row):
             self._sources[row] = where
             return
         if row not in self._more_sources:
             self._more_sources[row] = Places()
-            self._more_sources[row].append(first)
+            self._more_sources[row].append(self._sources[row])
         self._more_sources[row].append(where)
 
     def _reopen(self, line: Reopened) -> None:
@@ -204,6 +222,13 @@ class State:
         base = digest(line.base)
         if line.generation or base in self._generations:
             self._generations[base] = line.generation
+
+    def _task(self, key: bytes) -> int:
+        row = self._tasks.add(key)
+        if row == len(self._tried):
+            self._tried.append(False)
+            self._done.make_room()
+        return row
 
     def _row(self, fingerprint: str) -> int:
         row = self._fingerprints.add(digest(fingerprint))

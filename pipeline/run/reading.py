@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from pipeline.ledger.records import End, Record, Reused, Settled
-from pipeline.ledger.replay import Ledgers, replay
+from pipeline.ledger.replay import Ledgers, replay, replay_for_reader
 from pipeline.ledger.standing import Standing
 from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
-from pipeline.outputs.folder import OutputFolder
+from pipeline.outputs.folder import OWN, OutputFolder
 from pipeline.run.examine import Examiner
 from pipeline.run.folders import check_owner
 from pipeline.run.inputs import Look, size_of
@@ -74,7 +74,7 @@ def open_reading(job: Job, watch: Callable[[Record], object] | None = None) -> I
     """
     with ExitStack() as stack:
         folder = stack.enter_context(OutputFolder(job.output, create=False)) if job.output.exists() else None
-        state, ledgers = replay(job.output, watch)
+        state, ledgers = replay(job.output, watch) if watch else replay_for_reader(job.output, job.output / OWN)
         stack.callback(ledgers.close)
         check_owner(job, state.job)
         cache = stack.enter_context(InputCache(None))

@@ -6,15 +6,16 @@ replayed, and what a killed run left is finished before anything new is sent.
 
 from __future__ import annotations
 
+import os
 import random
 import time
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 from anyio import CapacityLimiter, to_thread
@@ -26,6 +27,7 @@ from pipeline.ledger.records import Run
 from pipeline.ledger.replay import Ledgers, ledger_path, replay
 from pipeline.ledger.reserve import retire
 from pipeline.ledger.scan import repair
+from pipeline.ledger.snapshot import Recalled, discard_unfinished, keep, recall
 from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
 from pipeline.outputs.folder import OWN, PARTS, OutputFolder, storage_errors
@@ -40,6 +42,7 @@ from pipeline.run.lanes import lanes_of
 from pipeline.run.recover import recover
 from pipeline.run.threads import WORKERS
 from pipeline.tasks.cache import InputCache
+from pipeline.threads import in_thread
 from pipeline.version import __version__
 
 
@@ -47,10 +50,17 @@ def real_chance() -> Chance:
     """The machine's own clocks and randomness."""
     return Chance(
         random=random.random,
-        token=lambda: uuid.uuid4().hex,
+        token=partial(next, _tokens()),
         clock=time.monotonic,
         now=lambda: datetime.now(UTC),
     )
+
+
+def _tokens() -> Iterator[str]:
+    """Unpredictable words of 32 digits; the system is asked for many at once."""
+    while True:
+        block = os.urandom(16 * 256)
+        yield from (block[start : start + 16].hex() for start in range(0, len(block), 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +96,10 @@ async def open_run(
         folder = stack.enter_context(await to_thread.run_sync(OutputFolder, job.output))
         stack.enter_context(FolderLock(folder.root, flags.shard))
         with storage_errors(f"read the ledgers in {folder.root}"):
-            state, ledgers = await to_thread.run_sync(_replayed, job, folder, flags.shard)
+            state, ledgers, recalled = await to_thread.run_sync(_replayed, job, folder, flags.shard)
         stack.callback(ledgers.close)
+        if flags.shard is None:
+            stack.push_async_callback(_remember, folder, state, ledgers, recalled)
         cache = stack.enter_context(InputCache(cache_path(folder)))
         run = run_id(chance.now(), chance.token(), flags.shard)
         manifest = job.manifest
@@ -147,17 +159,41 @@ def _committer(
     )
 
 
-def _replayed(job: Job, folder: OutputFolder, shard: tuple[int, int] | None) -> tuple[State, Ledgers]:
+class _Replayed(NamedTuple):
+    """The state with the ledgers that it points into, and what of it came from a snapshot."""
+
+    state: State
+    ledgers: Ledgers
+    recalled: Recalled | None
+
+
+def _replayed(job: Job, folder: OutputFolder, shard: tuple[int, int] | None) -> _Replayed:
     """The ledger's state after torn tails were cut, where the folder is this job's."""
-    own = [ledger_path(folder.root, shard)] if shard else Ledgers(folder.root).paths
-    for path in own:
-        repair(path, folder.root / OWN / "torn")
+    own, paths = folder.root / OWN, Ledgers(folder.root).paths
+    discard_unfinished(own)
+    recalled = recall(own, paths)
+    for path in [ledger_path(folder.root, shard)] if shard else paths:
+        repair(path, own / "torn", recalled.length_of(path) if recalled else 0)
         if path != ledger_path(folder.root, shard):
             with suppress(OSError):
                 retire(path)
-    state, ledgers = replay(folder.root)
+    state, ledgers = replay(folder.root, recalled=recalled)
     check_owner(job, state.job)
-    return state, ledgers
+    if recalled is not None and state is not recalled.state:
+        recalled = None
+    if len(ledgers.paths) > 1 or shard:
+        keep(own, state, ledgers.paths, recalled)
+    return _Replayed(state, ledgers, recalled)
+
+
+async def _remember(folder: OutputFolder, state: State, ledgers: Ledgers, recalled: Recalled | None) -> None:
+    """Spare the next start the replay of what this run did.
+
+    Of several ledgers the state is saved only as it was replayed: this run's lines would have to be merged with theirs.
+    """
+    if len(ledgers.paths) == 1:
+        own = folder.root / OWN
+        await in_thread(lambda: keep(own, state, ledgers.paths, recalled), CapacityLimiter(1))
 
 
 async def _begin(context: Context, flags: Flags, keys: Keys) -> None:

@@ -172,7 +172,7 @@ class World:
         files: dict[str, File] = {}
         ledgers: dict[str, bytes] = {}
         for path, data in _contents(self.out).items():
-            if path.startswith((".lock", ".reserve", ".retouch/inputs.cache", ".retouch/torn")):
+            if path.startswith((".lock", ".reserve", ".retouch/inputs.cache", ".retouch/state.cache", ".retouch/torn")):
                 continue
             files[path] = File(_digest(data), len(data))
             if path.startswith("ledger"):
