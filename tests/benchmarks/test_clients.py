@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,8 @@ def needs(program: str) -> None:
     try:
         found(program)
     except MissingError as error:
+        if os.environ.get("RETOUCH_REQUIRE_ALL") == "1":
+            pytest.fail(f"{error}, and RETOUCH_REQUIRE_ALL=1 lets no test be skipped")
         pytest.skip(str(error))
 
 
