@@ -35,18 +35,23 @@ from pipeline.run.limit import ItemLimit
 from pipeline.run.retrying import attempts
 from pipeline.run.reuse import reuse
 from pipeline.run.summary import Failure as TaskFailure
+from pipeline.run.survey import WARNINGS, Survey
 from pipeline.tasks.task import Task
 from pipeline.threads import in_thread
 
 BATCH_TASKS = 512
 BATCH_SECONDS = 0.05
-"""A batch of examined tasks ends with whichever comes first, so that the first request leaves at once."""
+"""A batch of examined tasks ends with whichever comes first."""
+
+FIRST_BATCH = 8
+"""Tasks of the first batch, so that the first requests leave at once, while others are examined."""
+
+LISTED_SECONDS = 2.0
+"""Seconds from the start of a drain on for which tasks are looked at all the same, to tell how many were done before:
+longer only while requests in flight are waited for anyway."""
 
 BETWEEN_LOOKS = 1.0
 """Seconds before a task is looked at again whose input changed while it was sent."""
-
-WARNINGS = 5
-"""Warnings of one kind that are printed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,35 +81,62 @@ class Engine:
         self._failed = 0
         self._edited = 0
         self._listed = True
+        self._drained_at: float | None = None
+        self._most = FIRST_BATCH
 
-    async def run(self, tasks: Iterator[Task], total: int) -> None:
+    def take_over(self, found: Survey, *, heard: bool) -> None:
+        """Tell what a survey found, and count what it found done, unless each of those is `heard` of by its own end."""
+        if not heard:
+            self._context.tally.tasks["skipped"] += found.skipped
+        self._edited += found.edited
+        for warning in found.warnings:
+            self._context.halt.note(warning)
+
+    async def run(self, tasks: Iterator[Task | Examined], total: int) -> None:
         """Bring every task to its end; where tasks cannot be listed to the end, the rest of `total` is pending."""
         async with anyio.create_task_group() as lives:
             try:
                 while batch := await in_thread(partial(self._next_batch, tasks), self._reader):
                     for work in batch:
                         await self._start(work, lives)
+                    if self._is_late():
+                        self._listed = False
+                        break
             except (RetouchError, OSError) as error:
                 self._context.halt.drain(Exit.STORAGE, f"{error}; the run cannot go on, run again when that is mended")
                 self._listed = False
             except Exception as error:
                 self._context.halt.bug(error)
                 self._listed = False
-        if self._edited > WARNINGS:
-            self._context.halt.note(f"{self._edited} outputs were changed by someone; all stay and count as done")
         if not self._listed:
             self._context.tally.tasks["pending"] += max(0, total - self._context.tally.finished)
 
-    def _next_batch(self, tasks: Iterator[Task]) -> list[Examined]:
+    def close(self) -> None:
+        """Tell what was only counted."""
+        if self._edited > WARNINGS:
+            self._context.halt.note(f"{self._edited} outputs were changed by someone; all stay and count as done")
+
+    def _next_batch(self, tasks: Iterator[Task | Examined]) -> list[Examined]:
         batch: list[Examined] = []
+        most, self._most = self._most, BATCH_TASKS
         until = time.monotonic() + BATCH_SECONDS
         for task in tasks:
-            unread = self._context.halt.draining or self._limit.passes_over(task)
-            look = Look.STAT if unread else Look.HASH
-            batch.append(self._examiner.examine_to_send(task, look))
-            if len(batch) >= BATCH_TASKS or time.monotonic() > until:
+            batch.append(task if isinstance(task, Examined) else self._examined(task))
+            if len(batch) >= most or time.monotonic() > until:
                 break
         return batch
+
+    def _is_late(self) -> bool:
+        """Whether the listing alone keeps a run from its end that is to stop."""
+        if not self._context.halt.draining or self._window.borrowed_tokens:
+            return False
+        now = time.monotonic()
+        self._drained_at = now if self._drained_at is None else self._drained_at
+        return now - self._drained_at > LISTED_SECONDS
+
+    def _examined(self, task: Task) -> Examined:
+        unread = self._context.halt.draining or self._limit.passes_over(task)
+        return self._examiner.examine_to_send(task, Look.STAT if unread else Look.HASH)
 
     async def _start(self, work: Examined, lives: TaskGroup) -> None:
         needs_life = work.verb in (Verb.SEND, Verb.REUSE) or work.kind is Class.INVALID
@@ -114,7 +146,10 @@ class Engine:
             self._end(self._told(work))
             return
         borrower = object()
-        await self._window.acquire_on_behalf_of(borrower)
+        try:
+            self._window.acquire_on_behalf_of_nowait(borrower)
+        except anyio.WouldBlock:
+            await self._window.acquire_on_behalf_of(borrower)
         lives.start_soon(self._live, work, borrower)
 
     async def _live(self, work: Examined, borrower: object) -> None:

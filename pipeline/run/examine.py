@@ -7,8 +7,11 @@ and nothing is read again whose stat the ledger knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from pipeline.endpoint.form import too_large
 from pipeline.ledger.records import Input, Output, Reused, Settled
@@ -39,8 +42,7 @@ class Found:
     places: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(msgspec.Struct, frozen=True):
     """A task with all that is known of it and what is to be done.
 
     `base` is the fingerprint with generation 0, `last` the line that last made the task done. `code` and `message`
@@ -125,6 +127,11 @@ class Examiner:
             sources=len(history.sources),
         )
         return self._with_reason(examined)
+
+    def as_done(self, task: Task) -> Examined:
+        """A task of which is known that there is nothing to do about it: what its last line says, and no look."""
+        last = self._last(task)
+        return Examined(task, Verb.SKIP, Class.DONE, fingerprint=last.fingerprint if last else "", last=last)
 
     def examine_to_send(self, task: Task, look: Look = Look.HASH) -> Examined:
         """As `examine`, with the media types that sending needs.

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, auto
+
+import msgspec
+from msgspec.structs import replace
 
 from pipeline.endpoint.form import Edit
 from pipeline.endpoint.upload import Upload
@@ -41,8 +43,7 @@ class Look(Enum):
     """Not at all: the task stays as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class SentFile:
+class SentFile(msgspec.Struct, frozen=True):
     """An input with what identifies it; `mime` is None until the file is about to be sent."""
 
     role: Role

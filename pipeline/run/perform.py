@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from traceback import format_exception
 
@@ -35,7 +34,8 @@ from pipeline.run.session import Opened, open_run, real_chance
 from pipeline.run.signals import listen
 from pipeline.run.stops import heed_stops
 from pipeline.run.summary import Summary, attempt_counts, summarise, task_counts, usage_counts
-from pipeline.run.survey import refuse, survey
+from pipeline.run.survey import Surveyor
+from pipeline.run.surveying import rest, surveyed
 from pipeline.tasks.expand import Prepared, prepare
 from pipeline.tasks.select import Selection
 
@@ -125,15 +125,18 @@ async def _performed(
     async with anyio.create_task_group() as watching:
         if signals:
             watching.start_soon(listen, context)
-        await _survey(context, prepared, selection, examiner, flags)
+        found = await surveyed(context, Surveyor(context, examiner, opened.cache, flags), prepared, selection, view)
+        total = found.total
+        engine.take_over(found, heard=on_end is not None)
         watching.start_soon(_stop_at_deadline, context)
         watching.start_soon(heed_stops, context)
-        total = await context.in_thread(lambda: prepared.count(selection))
         watching.start_soon(_show, context, total, view)
         if measured is not None:
             measured.begin(context)
             watching.start_soon(measured.follow, context, total)
-        await engine.run(prepared.tasks(selection), total)
+        if context.tally.finished < total:
+            await engine.run(rest(prepared, selection, found, examiner, heard=on_end is not None), total)
+        engine.close()
         summary = await _finish(context, flags, started)
         if measured is not None:
             await measured.finish(context, total, summary)
@@ -176,17 +179,6 @@ async def _in_order(halt: Halt, whole: Callable[[], Awaitable[Summary]]) -> Summ
 def _pass_on(on_end: OnEnd | None, root: Path, end: End) -> None:
     if on_end is not None:
         on_end(end, root)
-
-
-async def _survey(context: Context, prepared: Prepared, selection: Selection, examiner: Examiner, flags: Flags) -> None:
-    strict = flags.strict or context.job.manifest.on_invalid == "stop"
-    if not (context.state.done or flags.retry or strict):
-        return
-    tasks = takewhile(lambda _: not context.halt.draining, prepared.tasks(selection))
-    found = await context.in_thread(lambda: survey(tasks, examiner, context.state, flags, strict=strict))
-    refuse(found, context.job.manifest.rerun.limit, yes=flags.yes)
-    for line in found.reopen.values():
-        await context.append(line)
 
 
 async def _finish(context: Context, flags: Flags, started: float) -> Summary:

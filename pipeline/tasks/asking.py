@@ -15,7 +15,7 @@ from pipeline.tasks.compiled import OF_REPEAT, OF_VARIANT, Asked, Source
 from pipeline.tasks.identity import Labels, item_id, seed, task_suffix
 from pipeline.tasks.listing import MOST_IMAGES, file_parts
 from pipeline.tasks.matrix import longest_variant_text, texts, variant_count, variant_text, variants
-from pipeline.tasks.naming import Naming
+from pipeline.tasks.naming import Naming, ordinary_folder, ordinary_name
 from pipeline.tasks.task import Input, Item, Role, Task
 from pipeline.tasks.templates import OF_ITEM, Named, Template
 
@@ -43,7 +43,8 @@ class Sending:
 class Spot:
     """A variant and repeat of a prompt: `index` counts them from 0, `of_variant` is that of the variant's first repeat.
 
-    `suffix` ends a task's id; `text` and `matrix` are what `variant` and `matrix` mean in a template.
+    `suffix` ends a task's id; `text` and `matrix` are what `variant` and `matrix` mean in a template. `folder` begins
+    its default paths, where nothing can be wrong with that part. The keys say what of an item it shares with others.
     """
 
     index: int
@@ -53,6 +54,9 @@ class Spot:
     suffix: str
     text: str
     matrix: Named
+    folder: str | None
+    fields_key: int
+    sending_key: int
 
 
 class Ask:
@@ -60,7 +64,9 @@ class Ask:
 
     def __init__(self, folder: str, source: Source, asked: Asked, naming: Naming) -> None:
         self.asked = asked
+        self._images = asked.images
         self._folder = folder
+        self._source = source.set.name
         self._naming = naming
         self._mask = asked.mask or source.mask
         self._references = (*source.references, *asked.references)
@@ -73,6 +79,8 @@ class Ask:
         fields = asked.text.uses.union(*(value.uses for value in asked.extra.values()))
         self._fields = _Memo(fields, self._render_fields)
         self._sending = _Memo(frozenset({"key"}).union(*(each.uses for each in files)), self._render_sending)
+        self._item: Item | None = None
+        self._names: tuple[str, ...] | None = None
 
     @property
     def count(self) -> int:
@@ -85,6 +93,8 @@ class Ask:
         for spot in self._spots():
             task = start + spot.suffix
             if wanted is None or wanted(task):
+                if self._item is not item:
+                    self._turn_to(item)
                 yield self._task(task, item, shared, spot)
 
     def ids(self, item: Item) -> Iterator[str]:
@@ -101,12 +111,35 @@ class Ask:
         return self._kept_spots
 
     def _made_spots(self) -> Iterator[Spot]:
-        name, axes, repeats = self.asked.name, self.asked.axes, self.asked.repeat
+        axes, repeats = self.asked.axes, self.asked.repeat
         for number, variant in enumerate(variants(axes)):
             first, matrix = number * repeats, Named("axis", texts(axes, variant))
             for repeat in range(1, repeats + 1):
-                suffix, text = task_suffix(name, variant, repeat), variant_text(variant, repeat)
-                yield Spot(first + repeat - 1, first, variant, repeat, suffix, text, matrix)
+                yield self._spot(first + repeat - 1, first, variant, repeat, matrix)
+
+    def _spot(self, index: int, of_variant: int, variant: Labels, repeat: int, matrix: Named) -> Spot:
+        name, text = self.asked.name, variant_text(variant, repeat)
+        folder = f"{self._source}/{name}{text}/"
+        return Spot(
+            index,
+            of_variant,
+            variant,
+            repeat,
+            task_suffix(name, variant, repeat),
+            text,
+            matrix,
+            folder if self._naming.fast and ordinary_folder(folder) else None,
+            self._fields.key(index, of_variant),
+            self._sending.key(index, of_variant),
+        )
+
+    def _turn_to(self, item: Item) -> None:
+        """What of the tasks is the same for all variants of an item."""
+        self._item = item
+        names = tuple([f"{item.key}-{index}" for index in range(1, self._images + 1)])
+        self._names = names if item.set == self._source and ordinary_name(names[-1]) else None
+        self._fields.turn_to_another()
+        self._sending.turn_to_another()
 
     def check_longest(self, item: Item) -> None:
         """Judges the item's longest output paths, for a naming that differs between variants in length alone.
@@ -118,16 +151,16 @@ class Ask:
         self._naming.paths(named, self.asked.images)
 
     def _task(self, task: str, item: Item, shared: Values, spot: Spot) -> Task:
-        sending = self._sending.get(item, spot)
-        fields = self._fields.get(item, spot)
-        naming = self._naming
-        if sending is None or fields is None or not naming.fast:
+        sending = self._sending.kept.get(spot.sending_key)
+        fields = self._fields.kept.get(spot.fields_key)
+        folder, names = spot.folder, self._names
+        if sending is None or fields is None or folder is None or names is None:
             values = self._values(task, shared, spot)
-            sending = sending or self._sending.make(item, spot, values)
-            fields = fields or self._fields.make(item, spot, values)
-            paths = naming.paths(values, self.asked.images)
+            sending = sending or self._sending.make(item, spot.sending_key, values)
+            fields = fields or self._fields.make(item, spot.fields_key, values)
+            paths = self._naming.paths(values, self._images)
         else:
-            paths = naming.default_paths(item.set, self.asked.name, spot.text, item.key, self.asked.images)
+            paths = tuple([folder + name for name in names])
         return Task(task, sending.item, self.asked.name, spot.variant, spot.repeat, fields, sending.inputs, paths)
 
     def _values(self, task: str, shared: Values, spot: Spot) -> dict[str, Any]:
@@ -175,29 +208,30 @@ class Ask:
 
 
 class _Memo(Generic[T]):
-    """Keeps a thing once for each item, variant and repeat, as far as the fields that it uses differ between them."""
+    """Keeps a thing once for each item, variant and repeat, as far as the fields that it uses differ between them.
+
+    `kept` has by `key` what was made for the item at hand.
+    """
 
     def __init__(self, uses: frozenset[str], make: Callable[[Item, Values], T]) -> None:
         self._of_item = bool(uses & OF_ITEM)
         self._of_variant = bool(uses & OF_VARIANT)
         self._of_repeat = bool(uses & OF_REPEAT)
         self._make = make
-        self._item: Item | None = None
-        self._kept: dict[int, T] = {}
+        self.kept: dict[int, T] = {}
 
-    def get(self, item: Item, spot: Spot) -> T | None:
-        """What is kept; None where it must be made."""
-        if self._of_item and item is not self._item:
-            self._kept.clear()
-            self._item = item
-        return self._kept.get(self._key(spot))
+    def turn_to_another(self) -> None:
+        """Another item is at hand."""
+        if self._of_item:
+            self.kept.clear()
 
-    def make(self, item: Item, spot: Spot, values: Values) -> T:
-        """What is made, and kept for the next `get`."""
+    def make(self, item: Item, key: int, values: Values) -> T:
+        """What is made, and kept."""
         made = self._make(item, values)
-        if len(self._kept) < _KEPT:
-            self._kept[self._key(spot)] = made
+        if len(self.kept) < _KEPT:
+            self.kept[key] = made
         return made
 
-    def _key(self, spot: Spot) -> int:
-        return spot.index if self._of_repeat else spot.of_variant if self._of_variant else 0
+    def key(self, index: int, of_variant: int) -> int:
+        """Under which a spot's thing is kept."""
+        return index if self._of_repeat else of_variant if self._of_variant else 0

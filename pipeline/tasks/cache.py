@@ -83,6 +83,11 @@ class InputCache:
             self._put(path, _Entry(stamp(state), bytes.fromhex(found.sha256), found.mime))
         return found
 
+    def known(self, path: str, state: os.stat_result) -> str | None:
+        """The sha256 of a file by its stat, where that is the one of its last reading; opens nothing."""
+        entry = self._get(path)
+        return entry.sha256.hex() if entry is not None and entry.stamp == stamp(state) else None
+
     def close(self) -> None:
         """Save what is new, as far as that is possible, and close the file."""
         with self._lock:

@@ -18,7 +18,7 @@ from pipeline.tasks.faults import FaultError, Findings
 from pipeline.tasks.identity import item_digest
 from pipeline.tasks.listing import FileListing, FolderListing, Listing, TableListing, table_of
 from pipeline.tasks.naming import Naming
-from pipeline.tasks.select import EVERYTHING, Selection, sampled
+from pipeline.tasks.select import EVERYTHING, Pick, Selection, sampled
 from pipeline.tasks.sources import Shelves, find_files, ripe
 from pipeline.tasks.tables import version_of
 from pipeline.tasks.task import Item, Task
@@ -39,18 +39,24 @@ class Prepared:
     prompts: tuple[Asked, ...]
     naming: Naming
 
-    def tasks(self, selection: Selection = EVERYTHING, report: Report | None = None) -> Iterator[Task]:
+    def tasks(
+        self, selection: Selection = EVERYTHING, report: Report | None = None, pick: Pick | None = None
+    ) -> Iterator[Task]:
         """The selected tasks, in the manifest's order. Raises JobError where a table changed meanwhile.
 
         Of a job with problems, `report` hears of each item that makes no task; those that make some are given.
+        What `pick` does not want is not rendered.
         """
         report = report or _refuse
         asks = self.asks()
-        takes, wanted = _item_filter(self, selection), selection.task_filter()
+        takes, chosen_ids = _item_filter(self, selection), selection.task_filter()
+        wanted = _both(chosen_ids, pick)
         for chosen in _rounds(self, asks):
             for listing, own in zip(self.listings, chosen, strict=True):
                 for item in listing.items(report) if own else ():
                     for ask in own if takes(item) else ():
+                        if pick is not None and pick.passes_over(_count(ask, item, chosen_ids)):
+                            continue
                         try:
                             yield from ask.tasks(item, wanted)
                         except FaultError as fault:
@@ -62,9 +68,7 @@ class Prepared:
             return self.total
         takes, wanted = _item_filter(self, selection), selection.task_filter()
         chosen = ((item, own) for item, own in _pairs(self) if takes(item))
-        if wanted is None:
-            return sum(ask.count for _, own in chosen for ask in own)
-        return sum(map(wanted, (task for item, own in chosen for ask in own for task in ask.ids(item))))
+        return sum(_count(ask, item, wanted) for item, own in chosen for ask in own)
 
     def doubts(self) -> Iterator[Problem]:
         """What is fine as it is written and may not be what was meant. Raises JobError as `tasks` does."""
@@ -156,6 +160,18 @@ def _pairs(prepared: Prepared) -> Iterator[tuple[Item, list[Ask]]]:
     for listing, own in zip(prepared.listings, prepared.asks(), strict=True):
         for item in listing.items(_refuse):
             yield item, own
+
+
+def _count(ask: Ask, item: Item, wanted: Callable[[str], bool] | None) -> int:
+    """How many tasks of an item are wanted; renders none."""
+    return ask.count if wanted is None else sum(map(wanted, ask.ids(item)))
+
+
+def _both(first: Callable[[str], bool] | None, then: Callable[[str], bool] | None) -> Callable[[str], bool] | None:
+    """Asks the second only of what the first takes."""
+    if first is None or then is None:
+        return first or then
+    return lambda task: first(task) and then(task)
 
 
 def _refuse(problem: Problem) -> None:

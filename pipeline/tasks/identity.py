@@ -12,12 +12,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 Labels = tuple[tuple[str, str], ...]
 """A variant: each axis with its label, in the manifest's order."""
 
 _compact = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_KEPT: Final = 1024
 _RESERVED = re.compile(r"[%#=\x00-\x1f\x7f-\x9f]")
 
 
@@ -51,8 +52,45 @@ def fingerprint(
     `mask` that of the mask. `repeat` counts from 1, `generation` from 0. Raises ValueError for a number that JSON does
     not have.
     """
-    sent = {"v": 1, "fields": fields, "images": images, "mask": mask, "repeat": repeat, "generation": generation}
-    return sha256(_compact(sent).encode()).hexdigest()
+    return joined(fields_part(fields), generation, files_part(images, mask), repeat)
+
+
+def fields_part(fields: Mapping[str, Any]) -> bytes:
+    """What stands before the generation: of many requests with the same fields it is made once. Raises ValueError."""
+    return f'{{"fields":{_compact(fields)},"generation":'.encode()
+
+
+def files_part(images: Sequence[str], mask: str | None) -> bytes:
+    """What stands between generation and repeat: of many requests with the same files it is made once."""
+    return f',"images":{_compact(images)},"mask":{_compact(mask)},"repeat":'.encode()
+
+
+def joined(before: bytes, generation: int, between: bytes, repeat: int) -> str:
+    """The fingerprint of a request by the parts of its JSON, whose keys are sorted."""
+    return sha256(b'%b%d%b%d,"v":1}' % (before, generation, between, repeat)).hexdigest()
+
+
+class FieldsParts:
+    """The parts of the last mappings of fields that were asked for: the items of a variant share theirs."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, _Part] = {}
+
+    def of(self, fields: Mapping[str, Any]) -> bytes:
+        """As `fields_part`; fields that were given once must not change. Raises ValueError."""
+        found = self._made.get(id(fields))
+        if found is None:
+            if len(self._made) >= _KEPT:
+                self._made.clear()
+            found = self._made[id(fields)] = _Part(fields, fields_part(fields))
+        return found.part
+
+
+class _Part(NamedTuple):
+    """`fields` are held so that nothing else gets their identity."""
+
+    fields: Mapping[str, Any]
+    part: bytes
 
 
 def item_digest(set_name: str, key: str) -> bytes:

@@ -91,6 +91,16 @@ def check_path(path: str) -> str:
     return path
 
 
+def ordinary_folder(path: str) -> bool:
+    """Whether ordinary names in this folder, given with its `/`, are ordinary paths: what `check_path` takes as is."""
+    return len(path) <= _LONGEST_PATH // 2 and _ORDINARY.fullmatch(f"{path}x") is not None
+
+
+def ordinary_name(path: str) -> bool:
+    """Whether this path is one in every `ordinary_folder`."""
+    return len(path) <= _LONGEST_PATH // 2 and _ORDINARY.fullmatch(path) is not None
+
+
 def check_key(key: str, where: str) -> None:
     """Raises FaultError where a key cannot be one; it may hold `/`, and the rest is judged as part of a path."""
     if not key:

@@ -7,6 +7,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 from unicodedata import normalize
 
 from pipeline.tasks.identity import item_digest, shard_of
@@ -34,6 +35,16 @@ class Selection:
 
 
 EVERYTHING = Selection()
+
+
+class Pick(Protocol):
+    """Picks some of a selection's tasks before they are made; it is asked of all of them, once and in order."""
+
+    def passes_over(self, count: int) -> bool:
+        """Whether none of the next `count` tasks is wanted; of these nothing more is asked then."""
+
+    def __call__(self, task: str) -> bool:
+        """Whether the next task, which has this id, is wanted."""
 
 
 def sampled(items: Iterable[tuple[str, str]], size: int) -> frozenset[bytes]:

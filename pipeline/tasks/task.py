@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
+
 from pipeline.tasks.matrix import variant_text
 
 Role = Literal["item", "reference", "mask"]
@@ -36,8 +38,7 @@ class Input:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """A name under which a result is wanted: item × prompt × variant × repeat.
 
     `id` is stable and readable. `variant` pairs each axis with its label, in the manifest's order.

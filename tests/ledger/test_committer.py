@@ -141,12 +141,12 @@ async def test_parts_are_made_before_their_folder_is_synced(tmp_path: Path, monk
         async with anyio.create_task_group() as workers:
             for name in "ab":
                 record = settled(name, "succeeded")
-                workers.start_soon(
-                    committer.commit,
-                    record,
-                    lambda name=name: order.append(f"name {name}"),
-                    lambda name=name, record=record: order.append(f"part {name}") or setattr(record, "code", name),
-                )
+
+                def make(name: str = name, record: Settled = record) -> None:
+                    order.append(f"part {name}")
+                    record.code = name
+
+                workers.start_soon(committer.commit, record, lambda name=name: order.append(f"name {name}"), make)
     assert order == ["part a", "part b", "parts", "line", "name a", "name b"]
     assert [record.code for record in written(tmp_path) if isinstance(record, Settled)] == ["a", "b"]
 

@@ -8,8 +8,20 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.tasks.identity import Labels, fingerprint, seed, shard_of, task_id
+from pipeline.tasks.identity import (
+    FieldsParts,
+    Labels,
+    fields_part,
+    files_part,
+    fingerprint,
+    joined,
+    seed,
+    shard_of,
+    task_id,
+)
 from pipeline.tasks.matrix import longest_variant_text, texts, variant_count, variant_text, variants
 
 A, B, C = (hashlib.sha256(data).hexdigest() for data in (b"aaa", b"bbb", b"c"))
@@ -140,3 +152,40 @@ def test_the_longest_variant_text_is_one_of_them() -> None:
 def test_matrix_texts_are_those_of_the_labels() -> None:
     """`matrix.light` is the text, not the label."""
     assert texts(AXES, (("light", "dusk"), ("floor", "oak"))) == {"light": "low sun", "floor": "oak boards"}
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+DIGESTS = st.binary(min_size=32, max_size=32).map(bytes.hex)
+
+
+@given(
+    st.dictionaries(TEXTS, VALUES, max_size=5),
+    st.lists(DIGESTS, max_size=16),
+    st.none() | DIGESTS,
+    st.integers(1, 1000),
+    st.integers(0, 1000),
+)
+def test_a_fingerprint_of_parts_is_that_of_the_whole(
+    fields: dict[str, object], images: list[str], mask: str | None, repeat: int, generation: int
+) -> None:
+    """The parts that requests share add up to the very bytes that are documented."""
+    sent = {"v": 1, "fields": fields, "images": images, "mask": mask, "repeat": repeat, "generation": generation}
+    whole = json.dumps(sent, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    expected = hashlib.sha256(whole.encode()).hexdigest()
+    assert fingerprint(fields, images, mask, repeat, generation) == expected
+    parts = FieldsParts()
+    for _ in range(2):
+        assert joined(parts.of(fields), generation, files_part(images, mask), repeat) == expected
+
+
+def test_fields_of_the_same_place_in_memory_are_not_mixed_up() -> None:
+    """A mapping is kept as long as its part: another one never gets its identity."""
+    parts = FieldsParts()
+    for number in range(10_000):
+        assert parts.of({"prompt": f"{number}"}) == fields_part({"prompt": f"{number}"})
