@@ -8,9 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +25,7 @@ from benchmarks.processes import RETOUCH
 CLIENTS = Path(__file__).parent / "clients"
 LAUNCH = Path(__file__).with_name("launch.py")
 WRK_SECONDS = 4
+_launched = count()
 PROMPT = "Put the product on a pure white background. Keep its shape, colour and label unchanged."
 
 
@@ -94,25 +98,36 @@ def rival(name: str, ground: Ground, work: Work) -> Measured:
     return Measured(len(work.items), json.loads(taken.said)["seconds"], taken.wall, taken.cpu, taken.memory)
 
 
-def retouch(ground: Ground, work: Work) -> Measured:
-    """`retouch run` with all that it does by default, timed from its ledger's first `sent` to its last `settled`."""
+def retouch(ground: Ground, work: Work, *, check: str = "full", shards: int = 1) -> Measured:
+    """`retouch run` with all that it does by default, timed from the first `sent` to the last `settled` of the ledger.
+
+    `check` is `output.check`; `shards` runs at once share the work and the number of requests at once.
+    """
     manifest = ground.folder / "job.yaml"
-    manifest.write_text(json.dumps(job(ground, work)))
-    taken = launch(ground.folder, [RETOUCH, "run", str(manifest), "--json"])
+    described = job(ground, work)
+    described["output"]["check"] = check
+    described["limits"]["concurrency"] //= shards
+    manifest.write_text(json.dumps(described))
+    run = [RETOUCH, "run", str(manifest), "--json"]
+    commands = [run if shards == 1 else [*run, "--shard", f"{shard}/{shards}"] for shard in range(1, shards + 1)]
+    with ThreadPoolExecutor(shards) as pool:
+        taken = list(pool.map(partial(launch, ground.folder), commands))
     _check(work, ground.picture, Path(work.folder, "photos"))
-    seconds = from_sent_to_settled(Path(work.folder))
-    return Measured(len(work.items), seconds, taken.wall, taken.cpu, taken.memory)
+    seconds, wall = from_sent_to_settled(Path(work.folder)), max(each.wall for each in taken)
+    cpu, memory = sum(each.cpu for each in taken), sum(each.memory for each in taken)
+    return Measured(len(work.items), seconds, wall, cpu, memory)
 
 
 def from_sent_to_settled(folder: Path) -> float:
-    """Seconds from the first `sent` to the last `settled` line of the ledger in an output folder."""
+    """Seconds from the first `sent` to the last `settled` line of the ledgers in an output folder."""
     first, last = "~", ""
-    with Path(folder, "ledger.jsonl").open("rb") as ledger:
-        for line in map(json.loads, ledger):
-            if line["type"] == "sent":
-                first = min(first, line["at"])
-            elif line["type"] == "settled":
-                last = max(last, line["at"])
+    for path in folder.glob("ledger*.jsonl"):
+        with path.open("rb") as ledger:
+            for line in map(json.loads, ledger):
+                if line["type"] == "sent":
+                    first = min(first, line["at"])
+                elif line["type"] == "settled":
+                    last = max(last, line["at"])
     return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
 
 
@@ -158,7 +173,8 @@ def form(work: Work) -> bytes:
 
 def launch(folder: Path, command: Sequence[str], surroundings: Mapping[str, str] = MappingProxyType({})) -> Taken:
     """Run a command of which something is wanted. Raises RuntimeError where it fails."""
-    output, errors = folder / "stdout", folder / "stderr"
+    number = next(_launched)
+    output, errors = folder / f"stdout{number}", folder / f"stderr{number}"
     known = {"BENCHMARK_KEY": "sk-benchmark", "XDG_STATE_HOME": str(folder / "state")}
     with errors.open("wb") as stderr:
         done = subprocess.run(

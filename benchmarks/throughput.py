@@ -21,6 +21,8 @@ CLIENTS: Mapping[str, Client] = {
     "openai SDK": partial(contest.rival, "sdk"),
     "aiohttp loop": partial(contest.rival, "loop"),
     "Retouch": contest.retouch,
+    "Retouch, output.check: fast": partial(contest.retouch, check="fast"),
+    "Retouch, two shards": partial(contest.retouch, shards=2),
     "wrk": contest.wrk,
 }
 
@@ -80,7 +82,8 @@ def _figures(taken: list[Measured], start: Measured | None) -> Figures:
 
 
 def _row(case: str, size: Size, figures: Mapping[str, Figures], method: str) -> Row:
-    reached = {name: figures["Retouch"].rate / each.rate for name, each in figures.items() if name != "Retouch"}
+    rivals = [name for name in figures if not name.startswith("Retouch")]
+    reached = {name: figures["Retouch"].rate / figures[name].rate for name in rivals}
     lines = {
         name: f"{each.rate:7.1f} edits/s ({each.whole:.1f} with start and end), "
         f"{each.cpu:.2f} ms of processor an edit, {each.memory / 1e6:.0f} MB"

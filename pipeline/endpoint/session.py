@@ -2,9 +2,9 @@
 
 1. Nothing is taken from the environment: no proxy, no .netrc, no cookies.
 2. aiohttp's own clocks are off but for connecting (30 s, name resolution and TLS included).
-3. A connection is used again only at once, after an exchange that ended in order, and after a look at it: on one that
-   was idle for long a server that dropped it meanwhile cannot be told from one that dropped the request, and an
-   answer that came twice would be taken for the next request's, which may be another task's picture.
+3. Each request has a connection of its own. On a used one a server that dropped it while it was idle cannot be told
+   from one that dropped the request, and an answer that came late or twice would be taken for the next request's,
+   which may be another task's picture. A handshake costs little against a call that lasts seconds.
 4. Bodies arrive as they were sent; nothing is inflated before it is counted.
 """
 
@@ -28,8 +28,6 @@ from pipeline.errors import JobError, Problem
 from pipeline.manifest.models import Endpoint, HeaderAuth
 
 CONNECT_SECONDS = 30.0
-IDLE_SECONDS = 1.0
-"""How long a connection may have been idle to be used again: servers and gateways keep them for 5 s and more."""
 _DNS_SECONDS = 60
 _READ_BYTES = 1 << 18
 # Content-Security-Policy and the like outgrow aiohttp's 8 KiB; a paid answer must not fail for it.
@@ -55,7 +53,7 @@ def open_session(trust: ssl.SSLContext | bool) -> aiohttp.ClientSession:
     """A session to be closed by the caller; `trust` as `trusted` returns it. Call it in the running loop."""
     connector = aiohttp.TCPConnector(
         limit=0,
-        keepalive_timeout=IDLE_SECONDS,
+        force_close=True,
         ttl_dns_cache=_DNS_SECONDS,
         resolver=aiohttp.ThreadedResolver(),
         ssl=trust,

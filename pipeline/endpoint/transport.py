@@ -4,7 +4,7 @@
 2. An edit is sent once: no redirect is followed, no connection error is retried.
 3. One clock runs from the first byte of the request to the last byte of the answer; connecting has its own. It stands
    still while the process is stopped: an answer that came meanwhile is read.
-4. A connection whose exchange did not end in order is dropped, never used again, and so is one that was idle.
+4. A connection whose exchange did not end in order is dropped, never used again.
 5. A complete answer is returned even where the request was still being written, and is not lost to the clock.
 """
 
@@ -214,7 +214,7 @@ class Transport:
         try:
             exchange.status, exchange.headers = response.status, _kept(response.headers, self._key)
             room = self._endpoint.max_response
-            async for piece, _ in response.content.iter_chunks():
+            async for piece in response.content.iter_any():
                 exchange.pieces.append(piece[:room])
                 room -= len(piece)
                 if room < 0:

@@ -10,37 +10,39 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import partial
 from hashlib import blake2b
-from typing import NamedTuple
+
+import msgspec
 
 from pipeline.ledger.places import NOWHERE, Places, Where
 from pipeline.ledger.records import Output
 
 _STEM = 8
+_number = partial(int.from_bytes, byteorder="little")
 _MOST = 255
 _LARGEST = 2**32
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, frozen=True, gc=False):
     """A task's result as its last line names it.
 
     `fingerprint` is `digests.digest` of the line's. Where `usual`, output I is a file of `sizes[I]` bytes, whose path
     is the stem I, a dot and `extension`; `stems` is `stems_digest` of the stems: where that is the one of a task's
-    paths, the outputs lie at these. Else all three say nothing, and the line at `where` must be read.
+    paths, the outputs lie at these. Else all three say nothing, and the task's line must be read.
     """
 
-    where: Where
     fingerprint: bytes
     usual: bool = False
-    stems: bytes = b""
+    stems: int = 0
     extension: str = ""
-    sizes: tuple[int, ...] = ()
+    sizes: Sequence[int] = ()
 
 
-def stems_digest(stems: Iterable[str]) -> bytes:
+def stems_digest(stems: Iterable[str]) -> int:
     """A digest of paths without their extensions, in order; equal for a lone surrogate and the ledger's spelling."""
     text = "\0".join(stems)
-    return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=_STEM).digest()
+    return _number(blake2b(text.encode("utf-8", "backslashreplace"), digest_size=_STEM).digest())
 
 
 class DoneIndex:
@@ -77,7 +79,7 @@ class DoneIndex:
         if not self.kinds[task]:
             return
         stems = [output.path.rpartition(".")[0] for output in outputs]
-        self.stems[task] = int.from_bytes(stems_digest(stems), "little")
+        self.stems[task] = stems_digest(stems)
         if len(outputs) != self.numbers[task]:
             self.numbers[task] = len(outputs)
             self.first[task] = len(self.sizes)
@@ -106,15 +108,9 @@ class DoneIndex:
 
     def result(self, task: int, fingerprint: bytes) -> Done:
         """The result of a task that has one, by a request of this fingerprint."""
-        where, kind = self.places[task], self.kinds[task]
+        kind = self.kinds[task]
         if not kind:
-            return Done(where, fingerprint)
+            return Done(fingerprint)
         first = self.first[task]
-        return Done(
-            where,
-            fingerprint,
-            usual=True,
-            stems=self.stems[task].to_bytes(_STEM, "little"),
-            extension=self.extensions[kind - 1],
-            sizes=tuple(self.sizes[first : first + self.numbers[task]]),
-        )
+        sizes = self.sizes[first : first + self.numbers[task]]
+        return Done(fingerprint, True, self.stems[task], self.extensions[kind - 1], sizes)

@@ -50,7 +50,7 @@ KEYS = [
     of_job(
         "an unknown key of output",
         "job.yaml:6:1: output.folder: is missing; expected text",
-        "job.yaml:6:10: output.dir: unknown key 'dir'; known keys: folder, path, spill",
+        "job.yaml:6:10: output.dir: unknown key 'dir'; known keys: folder, path, spill, check",
         output="{dir: out}",
     ),
     of_job(
@@ -85,7 +85,7 @@ KEYS = [
     ),
     of_text(
         "no output",
-        "job.yaml:1:1: output: is missing; expected a mapping with folder, path, spill",
+        "job.yaml:1:1: output: is missing; expected a mapping with folder, path, spill, check",
         text=job().replace("output:", "# output:"),
     ),
     of_job("no output folder", "job.yaml:6:1: output.folder: is missing; expected text", output="{spill: spill}"),
@@ -99,7 +99,7 @@ KEYS = [
         "job.yaml:1:1: name: is missing; expected a name of letters, digits, '_', '.' and single '-', a letter or digit first, at most 80 characters",
         "job.yaml:1:1: image_sets: is missing; expected a list of mappings",
         "job.yaml:1:1: prompts: is missing; expected a list of mappings",
-        "job.yaml:1:1: output: is missing; expected a mapping with folder, path, spill",
+        "job.yaml:1:1: output: is missing; expected a mapping with folder, path, spill, check",
         text="version: 1\n",
     ),
 ]

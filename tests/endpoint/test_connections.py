@@ -15,7 +15,6 @@ import anyio
 import pytest
 
 from pipeline.endpoint import session
-from pipeline.endpoint.answering import AnswerHandler
 from pipeline.endpoint.judge import judge
 from pipeline.endpoint.reply import Failure, Flight, Reply
 from tests.endpoint.conftest import (
@@ -108,27 +107,7 @@ async def test_connecting_does_not_count_as_time_in_flight(tmp_path: Path, monke
     assert reply.seconds < 0.4
 
 
-async def test_a_connection_is_used_again_at_once(tmp_path: Path) -> None:
-    """Requests that follow each other share one; what they say of themselves is each one's own."""
-    async with serving(response(ANSWER)) as server, transport_to(server.url, tmp_path) as transport:
-        for number in range(4):
-            reply = await transport.post(edit_of(prompt=f"number {number}"), Flight())
-            assert (reply.status, reply.failure, bytes(reply.body)) == (200, None, ANSWER)
-    assert server.connections == 1
-    assert [f"number {number}".encode() in each.body for number, each in enumerate(server.requests)] == [True] * 4
-
-
-async def test_a_connection_that_was_idle_is_not_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its server may be about to drop it, and with it a request that is billed."""
-    monkeypatch.setattr(session, "IDLE_SECONDS", 0.05)
-    async with serving(response(ANSWER)) as server, transport_to(server.url, tmp_path) as transport:
-        for _ in range(3):
-            assert (await transport.post(edit_of(), Flight())).status == 200
-            await anyio.sleep(0.1)
-    assert server.connections == 3
-
-
-async def test_a_connection_on_which_something_came_is_not_used_again(tmp_path: Path) -> None:
+async def test_no_connection_is_used_again(tmp_path: Path) -> None:
     """A second answer on the connection of the first request is nobody's, and an idle one that is dropped no loss."""
 
     async def twice(server: Server, reader: Reader, writer: Writer) -> None:
@@ -144,23 +123,6 @@ async def test_a_connection_on_which_something_came_is_not_used_again(tmp_path: 
             assert (reply.status, reply.failure, bytes(reply.body)) == (200, None, ANSWER)
             await anyio.sleep(0.05)
     assert server.connections == len(server.requests) == 3
-
-
-@pytest.mark.parametrize("end", ["quiet", "dropped", "bytes"])
-async def test_the_socket_itself_is_looked_at_before_a_connection_is_used_again(end: str) -> None:
-    """What the event loop has not read yet counts too: nothing is awaited between the server's end and the look."""
-    ours, theirs = socket.socketpair()
-    loop = asyncio.get_running_loop()
-    ours.setblocking(False)
-    transport, handler = await loop.create_connection(lambda: AnswerHandler(loop), sock=ours)
-    assert handler.is_connected()
-    if end == "bytes":
-        theirs.send(b"HTTP/1.1 200 OK")
-    elif end == "dropped":
-        theirs.close()
-    assert handler.is_connected() is (end == "quiet")
-    transport.close()
-    theirs.close()
 
 
 async def test_no_proxy_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

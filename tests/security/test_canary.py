@@ -119,13 +119,14 @@ def bug(*words, **more):
         raise RuntimeError(key)
     except RuntimeError as error:
         raise ValueError({{"Authorization": f"Bearer {{key}}"}}, key.encode()) from error
+assert module.{name}
 module.{name} = bug
 main()
 """
 
 
 @pytest.mark.parametrize("debug", ["", "1"], ids=["words", "traceback"])
-@pytest.mark.parametrize("place", ["attempt.judge", "attempt.edit_of", "perform._survey", "session.repair"])
+@pytest.mark.parametrize("place", ["receive.judge", "attempt.edit_of", "perform.surveyed", "session.repair"])
 def test_a_bug_that_holds_the_key_is_reported_without_it(place: str, debug: str, tmp_path: Path) -> None:
     """Before the first request and after, in words and as a traceback with its causes: exit 1 and no key."""
     module, name = place.split(".")
