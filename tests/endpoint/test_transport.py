@@ -169,6 +169,13 @@ async def test_a_body_without_length_that_is_cut_short_is_unusable(tmp_path: Pat
     assert (judge(reply, None, 0).outcome, judge(reply, None, 0).code) == ("unusable", "bad_json")
 
 
+async def test_answers_without_a_body_end_at_once(tmp_path: Path) -> None:
+    """Each of them: aiohttp's reader of an empty body, which all such answers share, tells its end but once."""
+    async with serving(response(b"", "204 No Content")) as server, transport_to(server.url, tmp_path) as transport:
+        replies = [await transport.post(edit_of(), Flight()) for _ in range(3)]
+    assert [(reply.status, reply.failure, bytes(reply.body)) for reply in replies] == [(204, None, b"")] * 3
+
+
 async def test_headers_longer_than_usual_do_not_lose_the_answer(tmp_path: Path) -> None:
     """A Content-Security-Policy of 30 KB stands beside a paid image."""
     async with serving(response(ANSWER, Content_Security_Policy="x" * 30_000)) as server:
