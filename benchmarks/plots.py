@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-WIDTH, LEFT, RIGHT, LINE, TOP = 720, 200, 90, 26, 34
+WIDTH, LEFT, RIGHT, LINE, TOP = 720, 220, 90, 26, 34
 _STYLE = """
 text { font: 13px sans-serif; fill: #24292f } .title { font-weight: bold }
 .bar { fill: #8c959f } .ours { fill: #0969da }
@@ -35,7 +35,7 @@ def bars(title: str, values: Mapping[str, float]) -> str:
 
 
 def _bar(y: int, name: str, value: float, share: float) -> str:
-    kind = "bar ours" if name == "Retouch" else "bar"
+    kind = "bar ours" if name.startswith("Retouch") else "bar"
     length = max(share * (WIDTH - LEFT - RIGHT), 1)
     return (
         f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(name)}</text>'
