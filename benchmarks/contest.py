@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
-from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -25,7 +25,6 @@ from benchmarks.processes import RETOUCH
 CLIENTS = Path(__file__).parent / "clients"
 LAUNCH = Path(__file__).with_name("launch.py")
 WRK_SECONDS = 4
-_launched = count()
 PROMPT = "Put the product on a pure white background. Keep its shape, colour and label unchanged."
 
 
@@ -173,21 +172,21 @@ def form(work: Work) -> bytes:
 
 def launch(folder: Path, command: Sequence[str], surroundings: Mapping[str, str] = MappingProxyType({})) -> Taken:
     """Run a command of which something is wanted. Raises RuntimeError where it fails."""
-    number = next(_launched)
-    output, errors = folder / f"stdout{number}", folder / f"stderr{number}"
     known = {"BENCHMARK_KEY": "sk-benchmark", "XDG_STATE_HOME": str(folder / "state")}
-    with errors.open("wb") as stderr:
-        done = subprocess.run(
-            [sys.executable, "-S", "-E", LAUNCH, output, *command],
-            env={**os.environ, **known, **surroundings},
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            check=True,
-        )
-    taken = json.loads(done.stdout)
-    if code := taken.pop("code"):
-        raise RuntimeError(f"{' '.join(command)} exited {code}: {errors.read_text()[-2000:]}")
-    return Taken(**taken, said=output.read_text())
+    with TemporaryDirectory(dir=folder) as place:
+        output, errors = Path(place, "stdout"), Path(place, "stderr")
+        with errors.open("wb") as stderr:
+            done = subprocess.run(
+                [sys.executable, "-S", "-E", LAUNCH, output, *command],
+                env={**os.environ, **known, **surroundings},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                check=True,
+            )
+        taken = json.loads(done.stdout)
+        if code := taken.pop("code"):
+            raise RuntimeError(f"{' '.join(command)} exited {code}: {errors.read_text()[-2000:]}")
+        return Taken(**taken, said=output.read_text())
 
 
 def _check(work: Work, picture: bytes, folder: Path) -> None:

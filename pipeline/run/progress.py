@@ -28,6 +28,21 @@ class Moment(Protocol):
     def seconds_left(self) -> float | None: ...
 
 
+class Paced:
+    """A moment whose rest takes as long as what is finished did; `seconds` are since the beginning."""
+
+    __slots__ = ()
+
+    total: int
+    finished: int
+    seconds: float
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this pace; None before anything is finished."""
+        return (self.total - self.finished) * self.seconds / self.finished if self.finished else None
+
+
 @dataclass(frozen=True, slots=True)
 class LaneNow:
     """A moment of one endpoint: its requests in flight, how many may be, and the used share of its tightest rate."""

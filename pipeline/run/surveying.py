@@ -10,7 +10,7 @@ import anyio
 
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined, Examiner
-from pipeline.run.progress import View
+from pipeline.run.progress import Paced, View
 from pipeline.run.survey import Survey, Surveyor, refuse
 from pipeline.tasks.expand import Prepared
 from pipeline.tasks.select import Selection
@@ -18,7 +18,7 @@ from pipeline.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class Looking(Paced):
     """A moment of the survey, after so many seconds."""
 
     unit: ClassVar[str] = "tasks"
@@ -31,11 +31,6 @@ class Looking:
     def words(self) -> str:
         """What is going on."""
         return "looking at what is done"
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the rest takes at this pace."""
-        return (self.total - self.finished) * self.seconds / self.finished if self.finished else None
 
 
 class Rest:

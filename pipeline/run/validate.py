@@ -20,7 +20,7 @@ from pipeline.run.examine import Examiner
 from pipeline.run.exits import Exit
 from pipeline.run.lanes import check_ways
 from pipeline.run.model_checks import check_models, utc_day
-from pipeline.run.progress import Silent, View
+from pipeline.run.progress import Paced, Silent, View
 from pipeline.run.reading import open_reading
 from pipeline.tasks.expand import Prepared, judge
 
@@ -46,7 +46,7 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Paced):
     """A moment of the looking; `total` and `finished` count tasks, `files` those that were decoded."""
 
     unit: ClassVar[str] = "tasks"
@@ -61,11 +61,6 @@ class Progress:
     def words(self) -> str:
         """Files read, and problems so far."""
         return f"{self.files} files decoded" + (f", {self.bad} problem{'s' * (self.bad > 1)}" if self.bad else "")
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the rest takes at this pace."""
-        return (self.total - self.finished) * self.seconds / self.finished if self.finished else None
 
 
 def validate(job: Job, view: View | None = None) -> Validation:

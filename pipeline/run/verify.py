@@ -25,7 +25,7 @@ from pipeline.outputs.folder import OutputFolder
 from pipeline.outputs.publish import retire
 from pipeline.run.exits import Exit
 from pipeline.run.folders import check_owner, in_sandbox, spill_of
-from pipeline.run.progress import Silent, View, count
+from pipeline.run.progress import Paced, Silent, View, count
 from pipeline.run.verify_files import Checked, Files
 from pipeline.run.verify_ledger import Books, LedgerReport
 from pipeline.run.verify_output import SUSPECT, Kind
@@ -65,7 +65,7 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Paced):
     """A moment of the reading; `total` and `finished` count tasks with a result, `bad` the files that are wrong."""
 
     unit: ClassVar[str] = "results"
@@ -81,11 +81,6 @@ class Progress:
         """Bytes read, bytes a second, and what is wrong so far."""
         pace = round(self.bytes / self.seconds) if self.seconds > 0 else 0
         return f"{count(self.bytes)}B read, {count(pace)}B/s" + (f", {self.bad} bad" if self.bad else "")
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the rest takes at this pace."""
-        return (self.total - self.finished) * self.seconds / self.finished if self.finished else None
 
 
 def verify(

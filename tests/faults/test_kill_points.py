@@ -126,7 +126,7 @@ def test_a_kill_at_a_step_that_is_found_by_a_trace(
 )
 def test_kills_during_the_recovery_are_no_worse(ground: Grounds, point: Point) -> None:
     """Killed when results have their lines and no names; then its recovery killed, and the recovery after that."""
-    ground("after a result was settled").strike(point, point)
+    assert ground("after a result was settled").strike(point, point)[0], "no run came to this point"
 
 
 def test_random_kills_at_concurrency_32(tmp_path: Path, endpoint: Endpoint, forge: Forge) -> None:

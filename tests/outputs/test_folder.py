@@ -154,6 +154,7 @@ def test_each_folder_on_the_way_is_on_the_medium_before_there_is_one_below_it(
 def test_a_folder_that_somebody_removed_does_not_fail_the_sync(folder: OutputFolder) -> None:
     folder.mark("gone")
     folder.sync()
+    assert not folder.dirty
 
 
 def test_a_failed_folder_sync_keeps_the_parts(folder: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:

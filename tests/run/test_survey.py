@@ -223,6 +223,15 @@ async def test_a_link_as_long_as_the_picture_was_is_no_picture(bench: Bench) -> 
     assert compared(job, 0)["glimpsed"] == 0
 
 
+async def test_results_that_were_moved_behind_a_link_still_count_as_done(bench: Bench) -> None:
+    """Reading follows what writing refuses: somebody moved a folder of results to another disk."""
+    job = await bought(bench)
+    moved = bench.folder / "elsewhere"
+    (bench.out / "set").rename(moved)
+    (bench.out / "set").symlink_to(moved)
+    assert compared(job, 0) == {"glimpsed": 18 - 3 - 1, "done": 3 + 1}
+
+
 async def test_a_reference_that_changes_meanwhile_is_told_by_its_size_and_time(bench: Bench) -> None:
     """What is known of a file that all items share holds as long as its stat does."""
     job = await bought(bench)
