@@ -9,8 +9,6 @@ waited for unread in its sockets. Giving these up would throw away what was paid
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import anyio
 
 TICK = 1.0
@@ -21,15 +19,12 @@ GRACE = 10.0
 """Seconds, at most, that are left after a stop in the last tick."""
 
 
-@dataclass(slots=True)
 class Countdown:
     """`left` seconds that pass only while the process runs; pure, its caller does the waiting."""
 
-    left: float
-    _grace: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._grace = min(GRACE, self.left)
+    def __init__(self, left: float) -> None:
+        self.left = left
+        self._grace = min(GRACE, left)
 
     @property
     def tick(self) -> float:

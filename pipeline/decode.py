@@ -16,9 +16,9 @@ An animation counts by its first frame, a JPEG with further pictures by its firs
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -43,8 +43,7 @@ _DECODERS: Final[dict[Mime, type[ImageFile]]] = {
 _PNG_END: Final = b"IEND\xaeB`\x82"
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """What decoding showed; `width` and `height` are the stored pixels, before any EXIF rotation."""
 
     format: Format
@@ -53,8 +52,7 @@ class Picture:
     alpha: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why bytes are not a usable picture, as the end of a sentence that begins with what they are."""
 
     reason: str

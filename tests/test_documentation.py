@@ -6,7 +6,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, cast, get_args
@@ -16,6 +16,7 @@ import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
+from msgspec.structs import fields, replace
 from PIL import Image
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo

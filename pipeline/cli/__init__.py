@@ -33,6 +33,8 @@ def main() -> None:
     fill_closed()
     # Python would write the secrets of each TLS session there, and an upload on the wire could be read with them.
     os.environ.pop("SSLKEYLOGFILE", None)
+    # Looking for plug-ins reads the metadata of all that is installed, and one would be handed every manifest.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         from pipeline.version import __version__

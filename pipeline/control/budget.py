@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Context, Decimal
+
+from msgspec import Struct, field
 
 from pipeline.control.refusal import Cap, Refusal
 from pipeline.money import ZERO, book
@@ -22,8 +23,7 @@ from pipeline.outcome import BILLED, Outcome
 _DOWN = Context(prec=28, rounding=ROUND_FLOOR)
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What ledgers have spent, what is under way or in doubt at its worst case: US dollars by UTC day, and images."""
 
     by_day: Mapping[str, Decimal] = field(default_factory=dict)
@@ -39,8 +39,7 @@ class Spent:
         return sum((amount for day, amount in self.by_day.items() if day.startswith(period)), ZERO)
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Struct):
     """A cap in one of its periods: this run's part of it, what of that is gone and what is reserved."""
 
     limit: Decimal
@@ -48,8 +47,7 @@ class Account:
     reserved: Decimal = ZERO
 
 
-@dataclass(slots=True)
-class Spending:
+class Spending(Struct):
     """This run's money, in US dollars: confirmed by reported usage; possibly billed, at its worst case; in flight.
 
     `unpriced` attempts may have been billed and are in none of these. `known`: whether any price was met at all.
@@ -88,8 +86,7 @@ def part_of(limit: Decimal, elsewhere: Decimal, ledgers: Sequence[Decimal]) -> D
     return ZERO
 
 
-@dataclass(slots=True)
-class Budget:
+class Budget(Struct):
     """The caps of one run, `limits`; a cap that is not in them is not set.
 
     `own` is what the ledgers have spent that this run counts as its own: all of them, or its shard's. `siblings` are

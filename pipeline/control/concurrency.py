@@ -21,8 +21,9 @@ https://www.rfc-editor.org/rfc/rfc9438.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import floor, isclose
+
+from msgspec import Struct
 
 from pipeline.outcome import Outcome
 
@@ -68,8 +69,7 @@ HISTORY_APART = 0.2
 ANSWERS = frozenset({Outcome.SUCCEEDED, Outcome.REFUSED})
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """The limit from a moment on, in seconds since the start of the run."""
 
     seconds: float

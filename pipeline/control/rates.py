@@ -12,8 +12,9 @@ Pure: times are monotonic seconds and passed in.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 KEPT_SECONDS = 0.05
 """How much allowance is kept beyond one request: that of so many seconds. It makes up for late wake-ups."""
@@ -25,8 +26,7 @@ MOST_TAKES = 8192
 """Takes that a bucket remembers; of more the older are forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True):
     """What a request takes of each allowance."""
 
     requests: int = 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
+
+from msgspec import Struct
 
 from pipeline.money import dollars
 
@@ -30,8 +31,7 @@ class Cap(StrEnum):
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why a request may not be sent: which cap, and how it stands; US dollars, of `Cap.IMAGES` images.
 
     `limit` is this run's part of the cap, of which `sharers` shards have one each. `amount` is what the request may

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import pybase64
+from msgspec import Struct
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_PLAIN = 1 << 20
@@ -25,11 +25,10 @@ _SUMS = frozenset({"input_tokens", "output_tokens", "total_tokens"})
 Document = Mapping[str, msgspec.Raw]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageData:
+class ImageData(Struct, frozen=True):
     """One image of an answer: its bytes, or the URL at which it lies, or the code of why there is neither."""
 
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | None = None
     url: str | None = None
     problem: str | None = None
 

@@ -12,8 +12,9 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.endpoint.answer import Document, read_plain
 
@@ -24,8 +25,7 @@ _LONGEST = 20_000
 _DEEPEST = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(Struct, frozen=True):
     """The codes of an error in the order in which they count, and its message; both are empty where it has none."""
 
     codes: tuple[str, ...] = ()

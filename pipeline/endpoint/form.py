@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct
 
 from pipeline.endpoint.upload import Upload
 from pipeline.errors import Problem
@@ -29,8 +29,7 @@ _FIRST = ("prompt", "model")
 _NAME_ESCAPES = re.compile(r'["\\\x00-\x1f]')
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """What one request says: exactly the text `fields`, the files, and the key under which a retry is recognised."""
 
     fields: Mapping[str, Any]
@@ -44,8 +43,7 @@ class Edit:
         return self.images if self.mask is None else (*self.images, self.mask)
 
 
-@dataclass(frozen=True, slots=True)
-class FilePiece:
+class FilePiece(Struct, frozen=True):
     """A file's place in a body: its bytes as they are, or in base64."""
 
     upload: Upload
@@ -57,8 +55,7 @@ class FilePiece:
         return (self.upload.bytes + 2) // 3 * 4 if self.base64 else self.upload.bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """A request body: literal bytes and files in order, and its media type."""
 
     pieces: tuple[bytes | FilePiece, ...]

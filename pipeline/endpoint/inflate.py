@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 import zlib
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from pipeline.endpoint.reply import Failure
 
 GZIP, DEFLATE = frozenset({"gzip", "x-gzip"}), frozenset({"deflate"})
 
 
-@dataclass(frozen=True, slots=True)
-class Inflated:
+class Inflated(Struct, frozen=True):
     """A body as it was before compression, cut at the cap; `failure` says why it is not all of it."""
 
-    body: bytes = field(repr=False)
+    body: bytes
     failure: Failure | None = None
 
 

@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.endpoint.answer import Document, ImageData, read_at_once, read_document, read_images, read_usage
 from pipeline.endpoint.codes import of_a_proxys_own_request, outcome_of_codes, outcome_of_status
@@ -39,8 +41,7 @@ _MARGIN = 4096
 _REQUEST_IDS = ("x-request-id", "llm_provider-x-request-id", "x-litellm-call-id", "apim-request-id", "cf-ray")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What an attempt came to; no field holds the key.
 
     `message` is one line of at most 500 characters. `retry_after` is in seconds. `usage` is what the endpoint
@@ -56,7 +57,7 @@ class Verdict:
     retry_after: float | None = None
     usage: dict[str, Any] | None = None
     images: tuple[ImageData, ...] = ()
-    body_kept: bytes | None = field(default=None, repr=False)
+    body_kept: bytes | None = None
 
 
 def judge(reply: Reply, key: Key | None, now: float) -> Verdict:

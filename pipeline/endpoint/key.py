@@ -13,9 +13,10 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import AnyStr, Final, NoReturn
+
+from msgspec import Struct
 
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.models import Endpoint, HeaderAuth
@@ -65,8 +66,7 @@ def mask(text: AnyStr, key: Key | None) -> AnyStr:
     return text if key is None else key.mask(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """The key of each of a job's endpoints, in their order; None where one wants none."""
 
     each: tuple[Key | None, ...]

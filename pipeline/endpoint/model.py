@@ -7,12 +7,13 @@ figures themselves are data: `models.yaml`, and what a user's `endpoint.models_f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil, floor
 from typing import Final
+
+from msgspec import Struct, field
 
 AUTO: Final = "auto"
 """The value of `size` and `quality` that leaves the choice to the endpoint, as leaving them out does."""
@@ -21,8 +22,7 @@ MOST_ASPECT: Final = 64
 """How many times longer than wide an image of unknown dimensions is taken to be at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """Tokens, from the least to the most."""
 
     low: int
@@ -44,8 +44,7 @@ def hull(spans: Iterable[Span | None]) -> Span | None:
     return Span(min(lows), max(highs)) if known and len(lows) == len(known) else None
 
 
-@dataclass(frozen=True, slots=True)
-class AnySize:
+class AnySize(Struct, frozen=True):
     """Sizes beyond the fixed ones: both edges multiples of a number, and bounds; `aspect` is long to short."""
 
     multiple_of: int
@@ -64,8 +63,7 @@ class AnySize:
         return next((text for holds, text in rules if not holds), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(Struct, frozen=True):
     """Sizes that a model takes beside `auto`: `fixed` ones as WIDTHxHEIGHT, and any by rule."""
 
     fixed: tuple[str, ...]
@@ -80,8 +78,7 @@ class Sizes:
         return self.any.fault(*pixels_of(size))
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Output tokens of one image by quality and size."""
 
     tokens: Mapping[str, Mapping[str, int]]
@@ -99,8 +96,7 @@ class Table:
         return hull(None if count is None else Span(count, count) for count in counts)
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Struct, frozen=True):
     """Output tokens of one image by `ceil(base * u * (2e6 + w*h) / 4e6)`, u = base / (long / short) rounded half to
     even, as https://platform.openai.com/docs/guides/image-generation has it.
 
@@ -137,8 +133,7 @@ class Grid:
         return hull(spans)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """Output tokens of one image by quality, from the least to the most that was seen, whatever its size."""
 
     tokens: Mapping[str, Span]
@@ -153,8 +148,7 @@ class Measured:
         return self.tokens.get(quality)
 
 
-@dataclass(frozen=True, slots=True)
-class Tiles:
+class Tiles(Struct, frozen=True):
     """Input tokens of an image: fitted into 2048², its shortest side brought to 512, `base` and `tile` for each 512
     pixels of the longest; high fidelity adds `square` or `other` by the image's shape.
 
@@ -177,8 +171,7 @@ class Tiles:
         return Span(exact, exact)
 
 
-@dataclass(frozen=True, slots=True)
-class Patches:
+class Patches(Struct, frozen=True):
     """Input tokens of an image: squares of `patch` pixels, at most `most`, the long edge scaled up to `long_edge`."""
 
     patch: int
@@ -199,8 +192,7 @@ OutputRule = Table | Grid | Measured
 InputRule = Tiles | Patches
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """A parameter that takes whole numbers from `low` to `high`."""
 
     low: int
@@ -211,8 +203,7 @@ Allowed = tuple[str, ...] | Bounds
 """What a parameter takes; an empty tuple: the model does not take the parameter."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Model:
+class Model(Struct, frozen=True, eq=False):
     """One model; None, or a parameter that is not there: nothing is known, and nothing is refused.
 
     `shutdown` is the day from which its maker does not serve it any more; others may.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from pipeline.endpoint.model import Model
 from pipeline.endpoint.models_file import NEVER, Entry, ModelsFile, read_models
@@ -145,7 +146,7 @@ def _over(base: Entries, found: ModelsFile) -> Entries:
 
 def _merged(base: Entry, own: Entry) -> Entry:
     """An entry with what it leaves out taken from another; parameters one by one."""
-    said = {name: value for name in Entry.__slots__ if (value := getattr(own, name)) is not None}
+    said = {name: value for name in Entry.__struct_fields__ if (value := getattr(own, name)) is not None}
     if own.shutdown is not None:
         said["successor"] = own.successor
     return replace(base, **said | {"parameters": {**base.parameters, **own.parameters}})

@@ -8,9 +8,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct, field
 
 from pipeline.endpoint.model import (
     Allowed,
@@ -41,8 +43,7 @@ RANGES: Final = ("n", "output_compression")
 CHOICES: Final = ("quality", "background", "output_format", "input_fidelity", "moderation")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What a file says of one model; None where it says nothing. `origin` is the source of its prices."""
 
     like: str | None = None
@@ -56,8 +57,7 @@ class Entry:
     successor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelsFile:
+class ModelsFile(Struct, frozen=True):
     """The entries of a file by model, and where each stands for a message about it."""
 
     entries: Mapping[str, Entry]
@@ -86,8 +86,7 @@ def _of_models(problem: Problem) -> Problem:
     return replace(problem, what=what, expected="expected `version: 1` and `models:`")
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader(Values):
+class _Reader(Values, frozen=True):
     """Takes the sections of a file apart."""
 
     def file(self, value: Any) -> dict[str, Entry]:

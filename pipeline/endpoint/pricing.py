@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from pipeline.endpoint.model import AUTO, Model, Span, output_span
 
@@ -24,8 +25,7 @@ MOST_TOKENS: Final = 2**53
 _EXACT: Final = Context(prec=100)
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """US dollars for a million tokens: of the prompt, of images sent, of images and of text that come back."""
 
     text_in: Decimal
@@ -37,8 +37,7 @@ class Price:
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 
 
-@dataclass(frozen=True, slots=True)
-class RequestEstimate:
+class RequestEstimate(Struct, frozen=True):
     """Tokens of one request and its price in US dollars; None where the rule or the price is not known."""
 
     input: Span | None
@@ -47,8 +46,7 @@ class RequestEstimate:
     high: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What earlier answers to such requests used: tokens of a whole input, and of one image that came back."""
 
     input: Span

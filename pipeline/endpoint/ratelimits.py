@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _GO_DURATION = re.compile(r"(?:\d{1,15}(?:\.\d{1,15})?(?:ns|us|µs|μs|ms|s|m|h|d))+", re.ASCII)
@@ -14,8 +15,7 @@ _EPOCH = 1e9
 """A plain number from here on is a time of day, not a wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(Struct, frozen=True):
     """What is said of one allowance: so much in all, so much left, full again after so many seconds."""
 
     limit: float | None = None
@@ -23,8 +23,7 @@ class Allowance:
     reset: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimits:
+class RateLimits(Struct, frozen=True):
     """What an answer says of each allowance; None where it says nothing that can be read."""
 
     requests: Allowance | None = None

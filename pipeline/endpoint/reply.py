@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 
 class Failure(StrEnum):
@@ -42,8 +43,7 @@ NEVER_COMPLETE = frozenset(
 """Failures that prove that no complete request left, so that nothing can have been billed."""
 
 
-@dataclass(slots=True)
-class Flight:
+class Flight(Struct):
     """Whether a request may have left, for a caller whose `post` is cancelled.
 
     `began` turns true just before the first byte of the request can leave, and never false again.
@@ -52,8 +52,7 @@ class Flight:
     began: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """An answer, or how far it came.
 
     `status` is None where no status line arrived. `headers` are the few that are used, with lower-case names and
@@ -64,8 +63,12 @@ class Reply:
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | bytearray = field(default=b"", repr=False)
+    body: bytes | bytearray = b""
     failure: Failure | None = None
     detail: str = ""
     began: bool = False
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        """Without headers and body, which hold whatever a server sent."""
+        return f"Reply(status={self.status}, {len(self.body)} bytes, failure={self.failure}, {self.seconds:.3f} s)"

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +20,7 @@ from typing import Self
 import aiohttp
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
+from msgspec import Struct, field
 from yarl import URL
 
 from pipeline.endpoint.faults import NETWORK_ERRORS, failure_of, failure_of_input, words_of
@@ -60,8 +60,7 @@ class _TooLargeError(Exception):
     """The answer is longer than `max_response`."""
 
 
-@dataclass(slots=True)
-class _Exchange:
+class _Exchange(Struct):
     """What is known of a request and its answer so far; it outlives a failure."""
 
     flight: Flight

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from pipeline.mime import Mime
 
@@ -24,8 +25,7 @@ class InputChangedError(Exception):
     """A file is no longer what was hashed; nothing complete may be sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Struct, frozen=True):
     """A file to send: `sha256` in lower-case hex and `bytes` are of its content, `mime` is from its first bytes."""
 
     role: Literal["item", "reference", "mask"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from pipeline.errors import Problem
 from pipeline.manifest.document import Document
@@ -21,8 +22,7 @@ ORIGIN: Final = ("source", "date")
 SIZE_WORDS: Final = "WIDTHxHEIGHT such as 1024x1024"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A file's values, and the name that problems carry."""
 
     document: Document
@@ -34,8 +34,7 @@ class Source:
         return Problem(what, expected, place, self.name, mark.line, mark.column)
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
+class Values(Struct, frozen=True):
     """Takes plain values apart; what is wrong goes to `problems`."""
 
     source: Source

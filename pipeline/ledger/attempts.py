@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from pipeline.ledger.records import Record, Sent, Settled
 from pipeline.money import believable
@@ -28,8 +29,7 @@ class Begun(NamedTuple):
     worst: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One attempt; `settled` is None while its end is not known. A field is None where neither line says it.
 
     `set` and `prompt` are those of the task's id where the line that ended it was written for a killed run.

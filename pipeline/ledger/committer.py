@@ -20,13 +20,13 @@ from __future__ import annotations
 from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
+from msgspec import Struct, field
 
 from pipeline.durable import sync_folder
 from pipeline.errors import StorageError
@@ -49,8 +49,7 @@ def stamp(now: datetime) -> str:
     return now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Committed(Generic[T]):
+class Committed(Struct, Generic[T], frozen=True):
     """A durable line's place, and what its `publish` returned."""
 
     where: Where
@@ -65,8 +64,7 @@ class UnpublishedError(StorageError):
         super().__init__(f"a result is stored but could not be given its name: {cause}; the next run does that")
 
 
-@dataclass(eq=False, slots=True)
-class _Entry:
+class _Entry(Struct, eq=False):
     record: Record
     publish: Callable[[], object] | None
     prepare: Callable[[], object] | None = None

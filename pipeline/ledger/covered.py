@@ -7,15 +7,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pipeline.ledger.places import Where
 
 _MASK = 2**64 - 1
 
 
-@dataclass(slots=True)
-class Covered:
+class Covered(Struct):
     """The lines of one ledger from `start` to `end`; `latest` is the highest `at` from the ledger's beginning on."""
 
     start: int = 0

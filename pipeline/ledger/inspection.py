@@ -9,16 +9,16 @@ Contract:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import LONGEST
 from pipeline.ledger.scan import group_of, last_whole, split
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(Struct, frozen=True):
     """A line whose bytes are not what was written: its number, from 1, the byte at which it begins, and its length."""
 
     line: int
@@ -26,8 +26,7 @@ class Damage:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Struct, frozen=True):
     """A ledger of `size` bytes, of which those from `end` on are a torn tail; `lines` counts the whole lines before."""
 
     lines: int

@@ -10,17 +10,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from pipeline.ledger.records import Sent, Settled
 from pipeline.money import ZERO, believable, book
 from pipeline.outcome import BILLED
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Struct):
     """Sums over some attempts: US dollars, and images asked for by those that may have been billed or are under way.
 
     `unpriced` attempts may have been, or may be, billed and are in neither amount, as no price was known for them.

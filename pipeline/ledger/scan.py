@@ -18,9 +18,10 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from msgspec import Struct
 
 from pipeline.durable import sync_file, sync_folder, write_all
 from pipeline.errors import StorageError
@@ -45,8 +46,7 @@ class Scan(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Torn:
+class Torn(Struct, frozen=True):
     """A tail that was cut: where it began, its bytes, and the file that keeps it."""
 
     offset: int

@@ -23,11 +23,11 @@ import stat
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from pipeline.ledger.codec import intact
 from pipeline.ledger.covered import Covered
@@ -71,8 +71,7 @@ class Head(msgspec.Struct, frozen=True):
     rest: Rest
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(Struct, frozen=True):
     """A state from a snapshot: that of the first `length` bytes of each ledger, whose hashes can be carried on."""
 
     state: State

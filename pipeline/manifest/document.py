@@ -14,10 +14,10 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
 
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.place import Mark, below
@@ -35,8 +35,7 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,29})")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]{0,29})(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A manifest's values with their marks, the source text of its numbers and booleans, and what is wrong so far.
 
     `marks` and `written` are by dotted place.
@@ -127,8 +126,7 @@ def _survey(text: str, build: _Build) -> None:
                 build.tagged(event, "", short)
 
 
-@dataclass(slots=True)
-class _Build:
+class _Build(Struct):
     """Values under construction from YAML nodes; `within` are the collections around the present one, `tags` those
     of scalars by their place."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from pipeline.errors import Problem
 from pipeline.manifest.endpoints import Endpoint, NamedEndpoint
@@ -17,8 +18,7 @@ from pipeline.manifest.place import nearest
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """What a manifest describes, ready to be expanded.
 
     `path` is the manifest's file as the user named it and `folder` the absolute folder that its relative paths

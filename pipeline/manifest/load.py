@@ -6,10 +6,12 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.address import check_base_url
@@ -29,8 +31,7 @@ _KEY = re.compile(r"\b((?:sk|pk|rk)[-_])[\w-]{4,}")
 _BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(Struct, frozen=True):
     """What a manifest's values amount to, with what is wrong between them."""
 
     manifest: Manifest
@@ -77,8 +78,7 @@ def load_job(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Job:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+class _Reader(Struct, frozen=True):
     """What the values of a manifest are read with."""
 
     folder: Path

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.errors import Problem
 from pipeline.manifest.models import Axis
@@ -15,8 +16,7 @@ MAX_LABEL = 40
 _LABELLED = "expected {label: text}"
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(Struct, frozen=True):
     """Axes as `{axis: {label: text}}` in the manifest's order, and what is wrong with them."""
 
     axes: Mapping[str, Mapping[str, str]]

@@ -5,15 +5,13 @@ PyYAML has two scanners with wordings of their own; the rules below match words 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import yaml
+from msgspec import Struct
 
 from pipeline.errors import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(Struct, frozen=True):
     """What to say of an error whose text holds `words`; at the construct's beginning instead of where it broke."""
 
     words: str

@@ -8,10 +8,10 @@ be a key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -34,8 +34,7 @@ _BOUNDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Verdict(Struct, frozen=True):
     """One error of pydantic's: its path without branch names, and whether the path ended in one."""
 
     path: tuple[Part, ...]

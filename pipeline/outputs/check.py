@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from pipeline.decode import Refusal, decode
 from pipeline.mime import EXTENSIONS, FORMATS, HEAD, Format, mime_of
@@ -29,8 +30,7 @@ How = Literal["full", "fast"]
 Mismatch = Literal["size", "format", "count"]
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """A result's image that is whole: its pixels, its length in bytes and its digest in hex."""
 
     format: Format
@@ -45,8 +45,7 @@ class Checked:
         return EXTENSIONS[self.format]
 
 
-@dataclass(frozen=True, slots=True)
-class Bad:
+class Bad(Struct, frozen=True):
     """Bytes that are no usable image; `reason` is written for the user."""
 
     reason: str

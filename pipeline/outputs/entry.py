@@ -7,9 +7,10 @@ import hashlib
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from io import FileIO
 from typing import Final
+
+from msgspec import Struct
 
 from pipeline.errors import StorageError
 
@@ -20,8 +21,7 @@ _NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
 """What opening a missing name, a symlink or a socket answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """The name `name` in the folder that the descriptor `fd` is open on.
 
     Raises:
@@ -36,8 +36,7 @@ class Entry:
             raise StorageError(f"{self.name!r} is no name in a folder; expected one without '/'")
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """What a regular file holds: its length in bytes and its digest in hex."""
 
     bytes: int

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from pipeline.decode import MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, Picture, decode
 from pipeline.outputs.pixels import Pixels
@@ -44,8 +45,7 @@ _MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 """What ends coded pixels: neither an escaped byte nor a restart."""
 
 
-@dataclass(slots=True)
-class _Segments:
+class _Segments(Struct):
     """A file without its coded pixels, and the sizes and kinds of its frames."""
 
     parts: list[bytes] = field(default_factory=lambda: [_START])

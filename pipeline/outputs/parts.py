@@ -20,8 +20,9 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pipeline.durable import sync_file, sync_folder, write_all
 from pipeline.errors import StorageError
@@ -31,8 +32,7 @@ from pipeline.outputs.folder import PARTS, OutputFolder, storage_errors
 _NAME: Final = re.compile(r"(?P<run>.+)-(?P<fingerprint>[0-9a-f]{16})-(?P<attempt>\d+)-(?P<index>\d+)(\.2)?\.part")
 
 
-@dataclass(frozen=True, slots=True)
-class PartName:
+class PartName(Struct, frozen=True):
     """What a part's name says: its run, the first 16 digits of its fingerprint, its attempt, and which image it is."""
 
     run: str

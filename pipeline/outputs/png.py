@@ -16,10 +16,11 @@ Rules of the format: https://www.w3.org/TR/png-3/.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
+from zlib_ng import zlib_ng
 
 from pipeline.decode import MAX_PIXELS, Picture, decode
 from pipeline.outputs.pixels import Pixels
@@ -48,8 +49,7 @@ _UNUSUAL: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
 """Chunks of animations, whose frames have sizes of their own."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(Struct, frozen=True):
     width: int
     height: int
     depth: int
@@ -64,8 +64,7 @@ class _Header:
         return (width * self.depth * _SAMPLES[self.colour] + 7) // 8
 
 
-@dataclass(slots=True)
-class _Parts:
+class _Parts(Struct):
     """A file's chunks behind its header: the data of the IDATs, and whole those before and after them."""
 
     pixels: list[memoryview] = field(default_factory=list)
@@ -73,8 +72,7 @@ class _Parts:
     after: list[memoryview] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Chunk(Struct, frozen=True):
     kind: bytes
     whole: memoryview
     data: memoryview
@@ -104,7 +102,7 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
             return
         length, kind = _HEAD.unpack_from(data, at)
         end = at + 8 + length
-        if end + 4 > len(data) or zlib.crc32(view[at + 4 : end]) != _CRC.unpack_from(data, end)[0]:
+        if end + 4 > len(data) or zlib_ng.crc32(view[at + 4 : end]) != _CRC.unpack_from(data, end)[0]:
             return
         yield _Chunk(kind, view[at : end + 4], view[at + 8 : end])
         at = end + 4
@@ -142,7 +140,7 @@ def _is_ancillary(kind: bytes) -> bool:
 def _inflates(pixels: list[memoryview], header: _Header, whole: bool) -> bool:
     """Whether pixel data is a zlib stream of as many rows as the header says, each with a filter that there is."""
     expected, stride = header.stride * header.height, header.stride
-    inflater, seen = zlib.decompressobj(), 0
+    inflater, seen = zlib_ng.decompressobj(), 0
     if sum(map(len, pixels)) * MOST_INFLATED < expected:
         return False
     try:
@@ -153,7 +151,7 @@ def _inflates(pixels: list[memoryview], header: _Header, whole: bool) -> bool:
             seen += len(made)
             if seen > expected or inflater.unused_data:
                 return False
-    except zlib.error:
+    except zlib_ng.error:
         return False
     if inflater.eof:
         return seen == expected
@@ -173,11 +171,11 @@ def _surroundings(header: _Header, parts: _Parts) -> bool:
     if not parts.before and not parts.after:
         return True
     shape = _HEADER.pack(1, 1, header.depth, header.colour, 0, 0, 0)
-    pixel = zlib.compress(bytes(1 + header.row(1)))
+    pixel = zlib_ng.compress(bytes(1 + header.row(1)))
     ends = (_chunk(b"IHDR", shape), _chunk(b"IDAT", pixel), _chunk(b"IEND", b""))
     small = b"".join([_MAGIC, ends[0], *parts.before, ends[1], *parts.after, ends[2]])
     return isinstance(decode(small), Picture)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return _HEAD.pack(len(data), kind) + data + _CRC.pack(zlib.crc32(kind + data))
+    return _HEAD.pack(len(data), kind) + data + _CRC.pack(zlib_ng.crc32(kind + data))

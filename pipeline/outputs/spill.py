@@ -15,9 +15,10 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from pipeline.durable import sync_file, sync_folder, write_all
 from pipeline.outputs.entry import Entry, content_of
@@ -27,16 +28,14 @@ from pipeline.outputs.parts import remove_part, sync_part, write_part
 _LINE: Final = "line"
 
 
-@dataclass(frozen=True, slots=True)
-class SpillPart:
+class SpillPart(Struct, frozen=True):
     """One image of a result that could not be stored, with the part's name that its line gives."""
 
     name: str
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Spilled:
+class Spilled(Struct, frozen=True):
     """A result that waits: its encoded ledger line, and the names of its parts."""
 
     folder: Path

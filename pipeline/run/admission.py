@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 import anyio
+from msgspec import Struct
 
 from pipeline.control.budget import Budget
 from pipeline.control.rates import Charge
@@ -24,8 +24,7 @@ from pipeline.run.halt import Halt
 from pipeline.run.lane import Lane, Worth
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """A request that asks to be sent: its task, its model by the job's name, and its worth at each endpoint."""
 
     task: str
@@ -33,8 +32,7 @@ class Ask:
     worth: Callable[[Lane], Worth]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
+class Ticket(Struct, frozen=True, eq=False):
     """What an admitted request holds: a place at `lane` since `admitted`, on the monotonic clock, its charge on the
     rates, and its worst cost, reserved in the budget of the UTC `day`. `probe` sees whether a broken endpoint is back.
     """

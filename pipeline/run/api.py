@@ -10,10 +10,11 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pipeline.ledger.records import Output
 from pipeline.manifest.job import Job
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 UVLOOP = sys.platform != "win32"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """How one task ended: `end` is done, skipped, reused, failed, held, invalid or pending.
 
     `paths` are the absolute paths of its images, `outputs` the ledger's description of them; `code` and `message` say

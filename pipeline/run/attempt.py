@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.endpoint.judge import Verdict, clean, kept_body
 from pipeline.endpoint.key import mask
@@ -37,8 +38,7 @@ _log = logging.getLogger(__name__)
 """Tells each request and answer at the level of debugging; nothing in it holds the key, whoever listens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How an attempt ended for its task: the ledger's line, or None where none was sent or it could not be stored.
 
     `outputs` are a success's images under the names that they have now; none where the next start has to name them.

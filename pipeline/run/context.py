@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from anyio import CapacityLimiter
+from msgspec import Struct, field
 
 from pipeline.endpoint.key import Keys
 from pipeline.ledger.committer import Committer
@@ -27,8 +27,7 @@ from pipeline.threads import in_thread
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Chance:
+class Chance(Struct, frozen=True):
     """Time and randomness, passed in so that a test can hold them still.
 
     `random` is uniform in [0, 1); `token` makes a fresh Idempotency-Key; `clock` is monotonic seconds; `now` is the
@@ -41,16 +40,14 @@ class Chance:
     now: Callable[[], datetime]
 
 
-@dataclass(slots=True)
-class Gauge:
+class Gauge(Struct):
     """What is going on now, for the progress display: attempts in flight, tasks waiting to try again."""
 
     in_flight: int = 0
     waiting: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """A run's surroundings; `deadline` is on the monotonic clock, `admission` lets requests through to the endpoints,
     `workers` caps the threads that decode and store.
     """

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Literal
+
+from msgspec import Struct
 
 from pipeline.ledger.standing import Standing
 from pipeline.manifest.models import Rerun
@@ -43,8 +44,7 @@ class Class(StrEnum):
     INVALID = "invalid"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What is known of a task before it is decided about.
 
     `last` relates the last result under the task's id to what would be sent now: the same request, the same but for
@@ -60,8 +60,7 @@ class Facts:
     standing: Standing
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(Struct, frozen=True):
     """What to do, what to call it, and whether it buys again what was bought before."""
 
     verb: Verb

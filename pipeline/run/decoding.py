@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import blake2b
+
+from msgspec import Struct
 
 from pipeline.decode import Picture
 from pipeline.errors import Problem
@@ -37,8 +38,7 @@ TICK = 0.2
 Looked = Picture | Unusable
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
+class _Opened(Struct, frozen=True):
     """A file that is being decoded, for the first task that needs it, and what it is there."""
 
     task: Task
@@ -47,8 +47,7 @@ class _Opened:
     looked: Future[Looked]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
+class _Pair(Struct, frozen=True):
     """A mask and the image that it has to fit, both opened before."""
 
     task: Task
@@ -56,8 +55,7 @@ class _Pair:
     image: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sink:
+class Sink(Struct, frozen=True):
     """Where findings go: `problem` takes what is wrong, `warning` what works all the same; `tick` is called while a
     file is waited for."""
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import anyio
 from anyio import CapacityLimiter
 from anyio.abc import TaskGroup
+from msgspec import Struct
 
 from pipeline.control.stop_on import common_cut, too_many_failures, too_many_in_doubt
 from pipeline.endpoint.reply import Failure
@@ -54,8 +54,7 @@ BETWEEN_LOOKS = 1.0
 """Seconds before a task is looked at again whose input changed while it was sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """How a task ended: one of the words of `TASK_ENDS`, its outputs, and why where it failed."""
 
     task: Task

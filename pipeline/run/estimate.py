@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from pipeline.endpoint.model import Span, hull
 from pipeline.endpoint.pricing import RequestEstimate, Seen, estimate_request
@@ -32,8 +33,7 @@ _KEPT: Final = 4096
 _NOTHING: Final = Span(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """The price in US dollars, from low to high; None where no price is known."""
 
     low: Decimal | None = None
@@ -41,16 +41,14 @@ class Estimate:
     currency: str = "USD"
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Struct, frozen=True):
     """Tokens, from low to high; None where no rule is known."""
 
     low: int | None = None
     high: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """The requests of one prompt for one image set; of `history` of them the ledger told how many tokens they use."""
 
     set: str
@@ -62,8 +60,7 @@ class Group:
     estimate: Estimate
 
 
-@dataclass(frozen=True, slots=True)
-class Paid:
+class Paid(Struct, frozen=True):
     """What results cost that were estimated again by the rules: `estimate` is theirs, `paid` what the ledger says."""
 
     results: int
@@ -71,8 +68,7 @@ class Paid:
     paid: Decimal
 
 
-@dataclass(slots=True)
-class Sum:
+class Sum(Struct):
     """Requests added up."""
 
     requests: int = 0
@@ -114,8 +110,7 @@ class Sum:
         return Estimate(self._low, None if self._unknown else self._high)
 
 
-@dataclass(slots=True)
-class _Range:
+class _Range(Struct):
     """How many answers there were, and the least and most tokens of an input and of an image."""
 
     count: int
@@ -194,8 +189,7 @@ class Estimator:
         )
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Struct):
     """Reads along while the ledger is replayed: its history, and what its results were estimated at and cost."""
 
     folder: Path

@@ -7,10 +7,10 @@ and nothing is read again whose stat the ledger knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pipeline.endpoint.form import too_large
@@ -34,8 +34,7 @@ Last = Settled | Reused
 _EDITED = "{}: an output was changed by someone; it stays and counts as done"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A paid result that can be taken over: the line that names it, and where each of its pictures is."""
 
     line: Last

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, get_type_hints
 
 import msgspec
+from msgspec import Struct
 
 from pipeline.errors import JobError, Problem
 from pipeline.tasks.expand import Prepared
@@ -20,8 +20,7 @@ RETRIED = frozenset({"failed", "held"})
 MOST_SHARDS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(Struct, frozen=True):
     """Options of one run; the defaults are a plain `retouch run JOB`.
 
     `concurrency` overrides `limits.concurrency`. `limit` is the first N items with something to send, `sample` N items
@@ -83,7 +82,7 @@ def flags_of(named: dict[str, Any]) -> Flags:
 
 
 def _no_flag(name: str) -> Problem:
-    known = [field.name for field in fields(Flags)]
+    known = list(Flags.__struct_fields__)
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected any of {', '.join(known)}"
     return Problem(f"there is no flag {name!r}", hint)

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct, field
 
 from pipeline.endpoint.pricing import RequestEstimate
 from pipeline.run.estimate import Account, Sum
@@ -26,8 +27,7 @@ class _Priced(NamedTuple):
     history: bool
 
 
-@dataclass(slots=True)
-class _Alike:
+class _Alike(Struct):
     """So many requests of one kind."""
 
     set: str
@@ -37,8 +37,7 @@ class _Alike:
     times: int = 0
 
 
-@dataclass(slots=True)
-class Groups:
+class Groups(Struct):
     """Requests added up: in all, by image set and prompt, and the models that they ask for. `close` ends the adding."""
 
     account: Account

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct, field
 
 from pipeline.control.breaker import Breaker
 from pipeline.control.concurrency import LiveLimit
@@ -17,16 +18,14 @@ from pipeline.run.inputs import Sizes
 from pipeline.run.model_checks import Offer
 
 
-@dataclass(frozen=True, slots=True)
-class Worth:
+class Worth(Struct, frozen=True):
     """What a request may take at most: of an endpoint's rates, and of the budget (None where no price is known)."""
 
     charge: Charge
     cost: Decimal | None
 
 
-@dataclass(slots=True, eq=False)
-class Lane:
+class Lane(Struct, eq=False):
     """An endpoint as a run uses it.
 
     `name` stands in the ledger: the host of a single endpoint, or the name that the job gives to one of several.

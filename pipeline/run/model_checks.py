@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
+
+from msgspec import Struct
 
 from pipeline.endpoint.model import Bounds, Model
 from pipeline.endpoint.models import Catalogue, load_catalogue
@@ -36,8 +37,7 @@ _CHECKED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """One endpoint as a place to buy: what is known of its models, by the job's names for them."""
 
     endpoint: Endpoint
@@ -85,8 +85,7 @@ def offers_of(job: Job) -> Offers:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """What is wrong between a job and its models, and what is only worth a warning; no `offers` where files of models
     are wrong."""
 

@@ -6,8 +6,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from pipeline.errors import Problem
 from pipeline.ledger.digests import DigestIndex, digest
@@ -30,8 +31,7 @@ FIRST = 3
 """Requests that are shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRequest:
+class PlannedRequest(Struct, frozen=True):
     """One request that would be sent: its task, its text fields, its files and where its images would go."""
 
     task: str
@@ -40,16 +40,14 @@ class PlannedRequest:
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where the price of a model is from, and of when; None where none is known."""
 
     model: str
     source: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a run would do, as `plan --json` prints it.
 
     `tasks` counts each task once, by where it stands. `stale` counts outputs that no task names, `images` those that
@@ -98,8 +96,7 @@ def plan_with(job: Job, flags: Flags) -> Plan:
         return _plan(job, prepared, reading, counts, account.result, models)
 
 
-@dataclass(slots=True)
-class _Counts:
+class _Counts(Struct):
     """What the tasks of a plan add up to; `first` are the first requests."""
 
     groups: Groups

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 from pipeline.run.summary import money, spent_words
 
@@ -43,8 +44,7 @@ class Paced:
         return (self.total - self.finished) * self.seconds / self.finished if self.finished else None
 
 
-@dataclass(frozen=True, slots=True)
-class LaneNow:
+class LaneNow(Struct, frozen=True):
     """A moment of one endpoint: its requests in flight, how many may be, and the used share of its tightest rate."""
 
     name: str
@@ -53,8 +53,7 @@ class LaneNow:
     used_share: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """A moment of a run. `total` and `finished` count tasks; `seconds` are since the first request could be sent.
 
     `confirmed` and `possible` are this run's cost so far in US dollars, None where no price is known. `limit` is how

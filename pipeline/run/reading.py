@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.ledger.records import End, Record, Reused, Settled
 from pipeline.ledger.replay import Ledgers, replay, replay_for_reader
@@ -19,8 +20,7 @@ from pipeline.tasks.cache import InputCache
 from pipeline.tasks.task import Task
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The lengths of the files of each request that failed or is held; `unknown`: of some, the ledger does not tell."""
 
     sizes: frozenset[tuple[int, ...]]
@@ -33,8 +33,7 @@ class Failed:
         return tuple(size_of(file.path) for file in task.inputs) in self.sizes
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What a reader has open."""
 
     state: State

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.endpoint.collect import collect
 from pipeline.endpoint.judge import Verdict, judge, kept_body
@@ -30,16 +31,14 @@ FETCH_WAITS = (0.5, 2.0, 0.0)
 """Seconds after each of the tries to fetch a picture; fetching costs nothing, losing it does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image that decodes whole, with its bytes."""
 
     data: bytes
     checked: Checked
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """A verdict with the images that it came with; `mismatch` says in what they differ from what was asked for."""
 
     verdict: Verdict

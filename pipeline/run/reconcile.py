@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.errors import JobError, Problem
 from pipeline.ledger.period import Period
@@ -72,8 +73,7 @@ def read_export(path: str) -> list[Billed]:
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(Struct, frozen=True):
     """Which of a table's columns is which, by the words of `ALIASES`."""
 
     names: Mapping[str, str]

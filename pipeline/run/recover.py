@@ -11,8 +11,9 @@ All of it can be interrupted and done again. A shard recovers its own ledger, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
+
+from msgspec import Struct
 
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import decode, intact
@@ -32,16 +33,14 @@ from pipeline.run.store import tell_names
 NEVER_ENDED = "the run was interrupted before this attempt ended; it may have been billed"
 
 
-@dataclass(frozen=True, slots=True)
-class Unpublished:
+class Unpublished(Struct, frozen=True):
     """A line whose result has not all its names yet, and where it stands."""
 
     record: Settled | Reused
     where: Where
 
 
-@dataclass(frozen=True, slots=True)
-class Salvaged:
+class Salvaged(Struct, frozen=True):
     """A part that decodes whole, of an attempt whose end was never written."""
 
     part: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+from msgspec import Struct, field
 
 from pipeline.ledger.records import End, Record, Reused, Run, Sent, Settled
 from pipeline.ledger.replay import Entry
@@ -24,8 +25,7 @@ PACE_SECONDS = 600.0
 RATE_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(Struct, frozen=True):
     """The run that goes on, or the shards together: `done` tasks so far, in `seconds` since the (first) `run` line.
 
     `in_flight` requests are under way. `used_share` is how much of the tightest `requests_per_minute` was sent in the
@@ -43,8 +43,7 @@ class Running:
     cost_at_end: Decimal | None
 
 
-@dataclass(slots=True)
-class _Latest:
+class _Latest(Struct):
     """The last run of one ledger: when it began, what it finished, in all and lately, and sent to each endpoint."""
 
     run: str
@@ -55,8 +54,7 @@ class _Latest:
     ended: bool = False
 
 
-@dataclass(slots=True)
-class Pulse:
+class Pulse(Struct):
     """The fold, as of `now`; `runs` counts all of them, `last_run` is when the last one began."""
 
     now: datetime

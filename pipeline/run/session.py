@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import anyio
 from anyio import CapacityLimiter, to_thread
+from msgspec import Struct
 
 from pipeline.endpoint.key import Keys
 from pipeline.ledger.committer import Committer
@@ -63,8 +63,7 @@ def _tokens() -> Iterator[str]:
         yield from (block[start : start + 16].hex() for start in range(0, len(block), 16))
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """An open run: its context, and the input cache that outlives its tasks."""
 
     context: Context

@@ -7,9 +7,10 @@ import re
 import socket
 import time
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.ledger.lock import signature
 from pipeline.ledger.records import Sent
@@ -26,8 +27,7 @@ from pipeline.run.summary import Failure
 from pipeline.tasks.expand import prepare
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """`tasks` counts every task of the job once; `running` names who holds the folder's lock, None where nobody does.
 
     `now` is how the run that goes on does, None where none does. `in_flight` are attempts whose end is not known: under

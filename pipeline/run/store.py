@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import encode
@@ -29,8 +29,7 @@ from pipeline.run.exits import Exit
 from pipeline.run.receive import Image, Received
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What became of an attempt's end: its line, None where the ledger does not have it, and its images under the
     names that they have now; none where the next start has to name them."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct, field
 
 from pipeline.ledger.records import Settled
 from pipeline.ledger.usage import Cost
@@ -18,8 +19,7 @@ USAGE_KEYS = ("input_tokens", "output_tokens", "total_tokens")
 FAILURES_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A task that failed, is held or invalid, with why."""
 
     task: str
@@ -33,8 +33,7 @@ class Failure:
         return f"{self.task}: {self.code}: {message}".rstrip(": ")
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """Counts of a run: how its tasks ended (by the words of `TASK_ENDS`), its attempts, images and tokens.
 
     `listeners` hear of each attempt that is settled.
@@ -69,8 +68,7 @@ class Tally:
         return self.tasks.total()
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """The end of a run, as `run --json` prints it; `seconds` are monotonic, from start to the `end` line."""
 
     job: str | None

@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from unicodedata import normalize
+
+from msgspec import Struct, field
 
 from pipeline.errors import JobError, Problem, RebuyError
 from pipeline.ledger.done import Done
@@ -37,8 +38,7 @@ WARNINGS = 5
 """Warnings of one kind that are printed one by one."""
 
 
-@dataclass(slots=True)
-class Survey:
+class Survey(Struct):
     """What the look found, while it goes on and afterwards.
 
     `total` tasks are selected, of which `looked` were passed. `done` has a byte for each, 1 where there is nothing to
@@ -72,8 +72,7 @@ class Survey:
         self.warnings.clear()
 
 
-@dataclass(slots=True)
-class _Before:
+class _Before(Struct):
     """Picks the tasks that have a past, or all; `done` is what was done of the one picked last."""
 
     found: Survey

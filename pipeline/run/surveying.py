@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 import anyio
+from msgspec import Struct
 
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined, Examiner
@@ -17,8 +17,7 @@ from pipeline.tasks.select import Selection
 from pipeline.tasks.task import Task
 
 
-@dataclass(frozen=True, slots=True)
-class Looking(Paced):
+class Looking(Struct, Paced, frozen=True):
     """A moment of the survey, after so many seconds."""
 
     unit: ClassVar[str] = "tasks"

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import Struct, field
 
 from pipeline.errors import JobError, Problem, listed
 from pipeline.manifest.job import Job
@@ -28,8 +29,7 @@ KEPT = 10_000
 """Most problems, and most warnings, that are remembered; further ones are counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
+class Validation(Struct, frozen=True):
     """What was looked at and what is wrong; `unlisted` counts further problems. `exit` is 0 or 2, `error` the printed
     lines; `job` is None where its name is not known."""
 
@@ -45,8 +45,7 @@ class Validation:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress(Paced):
+class Progress(Struct, Paced, frozen=True):
     """A moment of the looking; `total` and `finished` count tasks, `files` those that were decoded."""
 
     unit: ClassVar[str] = "tasks"
@@ -107,8 +106,7 @@ def _wrong(act: Callable[[], object]) -> Sequence[Problem]:
     return ()
 
 
-@dataclass(slots=True)
-class _Findings:
+class _Findings(Struct):
     problems: list[Problem]
     warnings: list[Problem] = field(default_factory=list)
     unlisted: int = 0
@@ -125,8 +123,7 @@ class _Findings:
             self.warnings.append(warning)
 
 
-@dataclass(slots=True)
-class _Looker:
+class _Looker(Struct):
     """Goes through the tasks; `began` and `shown` are monotonic seconds."""
 
     job: Job

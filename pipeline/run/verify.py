@@ -14,8 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pipeline.errors import JobError, Problem, StorageError
 from pipeline.ledger.digests import DigestIndex, digest
@@ -34,8 +36,7 @@ from pipeline.tasks.expand import prepare
 from pipeline.tasks.select import Selection
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """A file that is not as it should be; `moved` is where `repair` put it. A replaced or spilled one has no task."""
 
     kind: Kind
@@ -45,8 +46,7 @@ class Fault:
     moved: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Struct, frozen=True):
     """What was read and what is wrong; `exit` is 0 or 7.
 
     `outputs` counts the files that the ledger names as current results, `replaced` those that made way for newer ones,
@@ -64,8 +64,7 @@ class Verification:
     problems: tuple[Fault, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Progress(Paced):
+class Progress(Struct, Paced, frozen=True):
     """A moment of the reading; `total` and `finished` count tasks with a result, `bad` the files that are wrong."""
 
     unit: ClassVar[str] = "results"
@@ -104,8 +103,7 @@ def verify(
     return verifier.verification()
 
 
-@dataclass(slots=True)
-class _Verifier:
+class _Verifier(Struct):
     """One verification and its counts; `began` and `shown` are monotonic seconds."""
 
     job: Job

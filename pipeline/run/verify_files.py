@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct
 
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Output, Reused, Settled
@@ -31,8 +32,7 @@ LOOKS = 3
 """How often a suspect is looked at again: one publishing can spoil one look, and what it was is in the ledger then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """A file and how it was found; `task` is None for one that made way for a newer result."""
 
     path: str
@@ -90,8 +90,7 @@ class Files:
         return one
 
 
-@dataclass(frozen=True, slots=True)
-class _Looked:
+class _Looked(Struct, frozen=True):
     """An output of the line at `where`, and how it was found."""
 
     line: Settled | Reused

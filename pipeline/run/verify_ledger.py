@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.ledger.holdings import Holdings
 from pipeline.ledger.inspection import Damage, Inspection, inspect
@@ -13,8 +14,7 @@ from pipeline.ledger.places import Where
 from pipeline.ledger.replay import Ledgers
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerReport:
+class LedgerReport(Struct, frozen=True):
     """A ledger of `bytes` bytes: its whole `lines`, those `damaged`, and the bytes of a `torn` write at its end."""
 
     path: str

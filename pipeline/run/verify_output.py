@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
+
+from msgspec import Struct
 
 from pipeline.errors import StorageError
 from pipeline.ledger.records import Output
@@ -31,8 +32,7 @@ class Kind(StrEnum):
 SUSPECT = frozenset({Kind.MISSING, Kind.CHANGED, Kind.UNREADABLE})
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """How a file was found, how many bytes of it were read, and in words what is wrong with it."""
 
     kind: Kind

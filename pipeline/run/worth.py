@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from pipeline.control.budget import Spending
 from pipeline.control.rates import Charge
@@ -19,8 +20,7 @@ from pipeline.run.lane import Lane, Worth
 _KEPT: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Worths:
+class Worths(Struct, frozen=True):
     """The worth of one task's request at each endpoint; `sizes` are those of its images.
 
     It is worked out once for all tasks that share their fields, which each endpoint remembers.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
+
+from msgspec import Struct
 
 from pipeline.sandbox.answers import go_duration
 
 
-@dataclass(slots=True)
-class Allowance:
+class Allowance(Struct):
     """`per_minute` requests flow in evenly; at most `burst` are kept, and the bucket starts full."""
 
     per_minute: float

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 import pybase64
+from msgspec import Struct, field
 
 from pipeline.sandbox.tokens import Size, Usage
 
 HTML_PAGE = b"<html>\n<head><title>%s</title></head>\n<body><center><h1>%s</h1></center></body>\n</html>\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A status, its headers and a body; Content-Type aside, the app adds the common headers."""
 
     status: int
@@ -68,8 +67,7 @@ def usage_json(usage: Usage) -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
+class Success(Struct, frozen=True):
     """The parts of a 200: encoded images in order, and what is told about them. `created` is Unix seconds."""
 
     created: int

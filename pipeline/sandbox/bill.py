@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct, field
 
 from pipeline.sandbox.answers import usage_json
 from pipeline.sandbox.tokens import Usage
@@ -66,8 +66,7 @@ class Second(msgspec.Struct):
     throttled: int = 0
 
 
-@dataclass(slots=True)
-class Bill:
+class Bill(Struct):
     """The running totals; all methods but `write_item` are for the server's loop alone."""
 
     keep_log: bool = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.sandbox.answers import Refusal
 from pipeline.sandbox.models import MODELS, Model, find_model, size_fault
@@ -31,8 +32,7 @@ FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """A request that passed every check, with `auto` decided. `compression` is 0 to 100."""
 
     model: Model

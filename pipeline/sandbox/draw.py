@@ -7,11 +7,11 @@ Blocking work; the app calls it in a thread. All sizes are in pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from random import Random
 
+from msgspec import Struct
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from pipeline.sandbox.looks import Look, Scene, Tone, choose_look
@@ -36,8 +36,7 @@ SMALL = 192
 MARK_SQUARES = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What to draw: previews of the uploads, the first of them to be edited, and how the result is encoded."""
 
     prompt: str

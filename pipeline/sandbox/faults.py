@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from pipeline.sandbox.latency import Latency, parse_latency, parse_seconds
 
@@ -69,8 +70,7 @@ KEYS = (*(fault.value for fault in Fault), *SETTINGS)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(Struct, frozen=True):
     """The chance, 0 to 1, of each fault, and what goes with them.
 
     `slow` is extra latency in seconds, for every answer. `retry_after` is sent as it is, so that junk can be

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite, nan
+
+from msgspec import Struct
 
 SECONDS = {"low": 8.0, "medium": 20.0, "high": 50.0, "xhigh": 80.0, "max": 120.0}
 """What the real endpoint takes for one image, by quality, in seconds."""
@@ -12,8 +13,7 @@ EMBEDDED_SCALE = 0.006
 JITTER = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
+class Latency(Struct, frozen=True):
     """`scale` times the real latency of the quality, or `seconds` where that is set."""
 
     scale: float = EMBEDDED_SCALE

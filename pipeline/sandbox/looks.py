@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+
+from msgspec import Struct
 
 
 class Scene(StrEnum):
@@ -37,8 +38,7 @@ class Tone(StrEnum):
     PINK = "pink"
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """One edit: a scene and a tone, of which at least one does something."""
 
     scene: Scene

@@ -7,8 +7,9 @@ and the types of the openai Python SDK.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 FIXED_SIZES = ("1024x1024", "1024x1536", "1536x1024")
 QUALITIES = ("low", "medium", "high")
@@ -24,8 +25,7 @@ class Family(StrEnum):
     TWO_SIX = "2.6"
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """One model by its undated name, with the values that it takes of `input_fidelity`."""
 
     name: str

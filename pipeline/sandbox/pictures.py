@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 
+from msgspec import Struct
 from PIL import Image, ImageOps
 
 from pipeline.sandbox.answers import Refusal
@@ -26,8 +26,7 @@ DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
 """What Pillow raises for a file that it cannot read, in `open` or in `load`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """A decoded upload: digest of its bytes, declared size in pixels, and a preview in RGB or RGBA."""
 
     sha256: str

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import anyio.to_thread
@@ -16,6 +15,7 @@ import msgspec
 import pybase64
 from aiohttp import BodyPartReader, web
 from anyio import CapacityLimiter
+from msgspec import Struct, field
 
 from pipeline.sandbox.answers import Refusal
 from pipeline.sandbox.pictures import MIME_TYPES, PREVIEW, THUMBNAIL, Picture, examine
@@ -29,8 +29,7 @@ CHUNK = 1 << 17
 IMAGE_FIELDS = ("image", "image[]")
 
 
-@dataclass(slots=True)
-class Form:
+class Form(Struct):
     """The text fields as they were spelled, and the images in order. `image_count` counts refused ones too."""
 
     fields: dict[str, str] = field(default_factory=dict)

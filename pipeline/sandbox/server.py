@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from aiohttp import web
+from msgspec import Struct
 
 from pipeline.sandbox.app import SERVICE, make_app
 from pipeline.sandbox.bill import Bill
@@ -18,8 +18,7 @@ LEAVE_SECONDS = 0.1
 """How long requests in flight may go on when the server stops; hung ones never end by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """A running endpoint. `root` is its address, `url` the base URL for clients."""
 
     root: str

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from random import Random
 from secrets import compare_digest
 
@@ -19,6 +18,8 @@ import anyio
 import anyio.to_thread
 from aiohttp import web
 from anyio import CapacityLimiter
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.sandbox import spoilage, wire
 from pipeline.sandbox.allowance import Allowance, retry_headers
@@ -36,8 +37,7 @@ HEADERS: web.RequestKey[dict[str, str]] = web.RequestKey("headers", dict[str, st
 """Headers of a request's answer beside the answer's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A billed edit in the making, with its share of the random numbers."""
 
     edit: Edit

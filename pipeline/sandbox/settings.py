@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from pipeline.sandbox.capacity import Step
 from pipeline.sandbox.faults import Faults
 from pipeline.sandbox.latency import Latency
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
+class Sandbox(Struct, frozen=True):
     """The settings of one endpoint; the defaults answer quickly and without faults.
 
     `key` None takes any bearer token, but demands one. `requests_per_minute` limits with 429 and sends

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pybase64
+from msgspec.structs import replace
 
 from pipeline.sandbox.answers import Answer, Refusal, Success, envelope, page
 from pipeline.sandbox.faults import Fault

@@ -8,9 +8,10 @@ and 2.5, the tiles of gpt-image-1's inputs). Input patches of gpt-image-2 and la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+
+from msgspec import Struct
 
 from pipeline.sandbox.models import Family, Model
 
@@ -27,8 +28,7 @@ HIGH_FIDELITY = {True: 4160, False: 6240}
 """Tokens that high input fidelity adds for an image, by whether the image is square."""
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """The width and height of a picture, in pixels."""
 
     width: int
@@ -38,8 +38,7 @@ class Size:
         return f"{self.width}x{self.height}"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """The tokens of one answer, as the `usage` of the endpoint splits them."""
 
     text_tokens: int = 0

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.tasks.compiled import OF_REPEAT, OF_VARIANT, Asked, Source
 from pipeline.tasks.identity import Labels, item_id, seed, task_suffix
@@ -31,16 +33,14 @@ T = TypeVar("T")
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
+class Sending(Struct, frozen=True):
     """The files that a task sends, and its item, unusable where they are too many."""
 
     item: Item
     inputs: tuple[Input, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """A variant and repeat of a prompt: `index` counts them from 0, `of_variant` is that of the variant's first repeat.
 
     `suffix` ends a task's id; `text` and `matrix` are what `variant` and `matrix` mean in a template. `folder` begins

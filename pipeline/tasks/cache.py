@@ -17,10 +17,11 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
+
+from msgspec import Struct
 
 from pipeline.mime import Mime
 from pipeline.tasks.inputs import InputFile, Known, Unusable, inspect, refusal, stamp
@@ -38,8 +39,7 @@ _PENDING_MOST: Final = 16_384
 """Entries in memory above which a file that cannot be written is given up."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Struct, frozen=True):
     stamp: str
     sha256: bytes
     mime: Mime

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.errors import Problem
 from pipeline.manifest.job import Job
@@ -25,8 +26,7 @@ _TASK = _FILE | {"prompt", "variant", "seed"}
 Report = Callable[[Problem], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """An image set's templates; `key` is None where keys are taken from paths."""
 
     set: ImageSet
@@ -42,8 +42,7 @@ class Source:
         return (*self.references, *((self.mask,) if self.mask else ()))
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A prompt's templates and what else its requests hold; `sets` are the names of the image sets it is for."""
 
     name: str

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.job import Job
@@ -24,8 +26,7 @@ from pipeline.tasks.tables import version_of
 from pipeline.tasks.task import Item, Task
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A job that was checked: how many `items` and tasks (`total`) it has, and how many files or folders are too young.
 
     Tasks can be asked for any number of times; each asking goes through the listings anew.
@@ -89,8 +90,7 @@ class Prepared:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """A job with all that is wrong with it; `prepared` is what of it can be expanded, None where nothing can.
 
     `missing` are the paths of files that the problems name already.

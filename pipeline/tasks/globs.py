@@ -12,9 +12,10 @@ import fnmatch
 import os.path
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import takewhile
 from unicodedata import normalize
+
+from msgspec import Struct
 
 from pipeline.tasks.faults import FaultError
 
@@ -26,16 +27,14 @@ State = tuple[int, int]
 States = frozenset[State]
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """One path segment of a pattern; `match` is None for `**`. `prefix` begins every match, in lower case."""
 
     match: Callable[[str], object] | None
     prefix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Glob:
+class Glob(Struct, frozen=True):
     """Alternatives below one `root`: the fixed part, which no wildcard precedes (empty: where paths start)."""
 
     root: str

@@ -14,9 +14,10 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from io import FileIO
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from pipeline.mime import HEAD, Mime, mime_of
 
@@ -40,8 +41,7 @@ Code = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class InputFile:
+class InputFile(Struct, frozen=True):
     """A file that can be sent: its digest in hex, its length in bytes, and the stat that both belong to."""
 
     path: str
@@ -51,8 +51,7 @@ class InputFile:
     mime: Mime
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(Struct, frozen=True):
     """Why the file at `path` cannot be sent: `what` is wrong with it, and what was `expected`."""
 
     code: Code
@@ -66,8 +65,7 @@ class Unusable:
         return f"{self.path} {self.what}; {self.expected}"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What is known of a file from before, and of which state of it: its digest is taken over while the stat agrees."""
 
     sha256: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
+
+from msgspec import Struct
 
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.job import Job
@@ -47,8 +48,7 @@ class Listing(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FileListing:
+class FileListing(Struct, frozen=True):
     """Files, each an item."""
 
     job: Job
@@ -67,8 +67,7 @@ class FileListing:
         return Problem(fault.what, fault.expected, fault.where, _shown(self.job, item.images[0]))
 
 
-@dataclass(frozen=True, slots=True)
-class FolderListing:
+class FolderListing(Struct, frozen=True):
     """Folders, each an item with all its matched files; their order is that of the folders' paths."""
 
     job: Job
@@ -93,8 +92,7 @@ class FolderListing:
         return Problem(fault.what, fault.expected, fault.where, _shown(self.job, folder))
 
 
-@dataclass(frozen=True, slots=True)
-class TableListing:
+class TableListing(Struct, frozen=True):
     """A table, each row an item."""
 
     job: Job

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
+
+from msgspec import Struct
 
 from pipeline.tasks.faults import FaultError
 from pipeline.tasks.templates import Template
@@ -37,8 +38,7 @@ _RENDERED = re.compile(r"(\s*\{[{%#]-|\{[{%#]).*?(-[}%#]\}\s*|[}%#]\})", re.DOTA
 _SAFE_SEGMENTS = frozenset({"<set>", "<prompt>", "<prompt><variant>", "<key>", "<key>-<index>", "<index>"})
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(Struct, frozen=True):
     """How outputs are named; `fast` where it is the default template, which needs no rendering."""
 
     template: Template
@@ -126,8 +126,7 @@ def statically_unique(source: str, needed: Iterable[str], names: Iterable[Sequen
     return plain and once and distinct and parted and set(needed) <= set(present)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wrong:
+class _Wrong(Struct, frozen=True):
     what: str
     expected: str
 

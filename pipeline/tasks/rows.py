@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 LONGEST_LINE = 16_000_000
 """Characters of one line that are read at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A row's cells by column, and the physical line on which it begins; `doubt` says why it may be two rows in one."""
 
     line: int
@@ -19,8 +19,7 @@ class Row:
     doubt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Flaw:
+class Flaw(Struct, frozen=True):
     """Something wrong at a physical line; `where` names a column, if one is meant."""
 
     line: int

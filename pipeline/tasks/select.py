@@ -6,15 +6,15 @@ import fnmatch
 import heapq
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 from unicodedata import normalize
+
+from msgspec import Struct
 
 from pipeline.tasks.identity import item_digest, shard_of
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """A part of a job: tasks whose id matches the glob `only` (`*` spans `/` too), the items of `shard` (I, N),
     `sample` items spread over what those leave."""
 

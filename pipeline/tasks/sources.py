@@ -13,15 +13,16 @@ import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pipeline.tasks.faults import FaultError
 from pipeline.tasks.globs import Glob, States, exclusion, merged, parse_glob
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A name in a folder, and whether it is (or links to) a folder."""
 
     name: str
@@ -32,8 +33,7 @@ Entries = Callable[[str, str], Iterable[Entry]]
 """The entries of a folder whose lower-case names begin with a prefix, or more of them. Raises OSError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(Struct, frozen=True):
     """Matched files, sorted and compact: `paths` below the manifest's folder (absolute where they lie elsewhere),
     `starts` how long each path's fixed part is. `waiting` counts files or folders that are too young."""
 
@@ -42,8 +42,7 @@ class Files:
     waiting: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
+class _Spot(Struct, frozen=True):
     path: str
     states: States
     excluded: States

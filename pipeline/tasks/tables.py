@@ -6,9 +6,10 @@ import codecs
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import TextIO
+
+from msgspec import Struct
 
 from pipeline.tasks.delimited import csv_rows
 from pipeline.tasks.faults import FaultError
@@ -19,8 +20,7 @@ _NOTATIONS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "
 """Codecs that Python counts among the text encodings, and that no table is written in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """Which bytes a table has, as far as its folder tells."""
 
     size: int

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct
 
 from pipeline.tasks.matrix import variant_text
 
 Role = Literal["item", "reference", "mask"]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """What a request is about.
 
     `images` are absolute paths in the order in which they are sent. `row` holds a table row's cells by column, and
@@ -30,8 +29,7 @@ class Item:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Struct, frozen=True):
     """A file that a task sends: its role and its absolute path."""
 
     role: Role

@@ -13,7 +13,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import jinja2
@@ -21,6 +20,7 @@ from jinja2 import meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from msgspec import Struct
 
 from pipeline.tasks import bounds
 from pipeline.tasks.bounds import LONGEST
@@ -58,8 +58,7 @@ class Named:
         self.values = values
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A compiled template of the manifest's place `where`; `uses` are the fields that it reads."""
 
     source: str
@@ -87,8 +86,7 @@ class Template:
         return FaultError(what, expected, self.where, general=not self.uses & OF_ITEM)
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A value of `extra_body` whose strings, at any depth, are templates."""
 
     uses: frozenset[str]

@@ -241,7 +241,7 @@ def test_an_endpoint_that_cannot_be_reached_costs_nothing(
 
 OUTAGE = """
 import json, sys, time
-from dataclasses import replace
+from msgspec.structs import replace
 import anyio, msgspec, pipeline
 from pipeline.run.flags import Flags
 from pipeline.run.perform import perform

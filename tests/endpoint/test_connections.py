@@ -6,13 +6,13 @@ import ssl
 import subprocess
 from asyncio import StreamReader as Reader
 from asyncio import StreamWriter as Writer
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from pipeline.endpoint import session
 from pipeline.endpoint.judge import judge

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pipeline.endpoint.codes import OUTCOMES, outcome_of_codes, outcome_of_status
 from pipeline.endpoint.judge import KEPT_BYTES, judge

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.endpoint.upload import InputChangedError, open_regular, read_part, read_whole
 from tests.endpoint.conftest import PNG, upload_of

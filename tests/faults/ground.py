@@ -16,6 +16,9 @@ from tests.faults.strace import NOWHERE, Point
 from tests.faults.strokes import Stroke, made, strikeable
 from tests.faults.trial import Saved, Trial
 
+TRACES = 12
+"""Runs that are traced, at most, to find a call."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stall:
@@ -72,11 +75,16 @@ class Ground:
     def find(self, call: str, about: str, which: int) -> list[Point]:
         """Where a kill strikes the `which`-th call of a kind about something: 0 is the first, -1 the last.
 
-        The calls before it follow, the nearest first, for a run whose threads share their work otherwise, so that none
-        of them makes as many.
+        Traced again where another thread came to this number of the kind first. The calls before it follow, the nearest
+        first, for a run whose threads share their work otherwise, so that none of them makes as many.
         """
-        self.calls = self.calls or strikeable(self.trace())
-        numbers = [one.number for one in self.calls if (one.call, one.about) == (call, about)]
+        numbers: list[int] = []
+        for _ in range(TRACES):
+            self.calls = self.calls or strikeable(self.trace())
+            numbers = [one.number for one in self.calls if (one.call, one.about) == (call, about)]
+            if numbers:
+                break
+            self.calls = []
         return [Point(call, number) for number in reversed(numbers[: numbers.index(numbers[which]) + 1])]
 
 

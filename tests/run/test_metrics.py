@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 from anyio import CapacityLimiter
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.errors import JobError

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import aiohttp
 import anyio
+from msgspec.structs import replace
 
 from pipeline.sandbox.app import Sandbox
 from pipeline.sandbox.faults import parse_faults

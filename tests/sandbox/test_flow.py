@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import anyio
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pipeline.errors import JobError
 from pipeline.run.embedded import settings_of

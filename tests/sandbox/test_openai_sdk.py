@@ -5,13 +5,13 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import anyio.to_thread
 import openai
 import pytest
+from msgspec.structs import replace
 from openai import AsyncOpenAI, OpenAI
 from openai.types import ImagesResponse
 from PIL import Image
