@@ -13,8 +13,8 @@ Each module maps the exceptions of the libraries that it uses to these, `from ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 MOST_LISTED: Final = 100
 """Problems that are printed at once; nobody mends more before the next look."""
@@ -38,6 +38,10 @@ class Problem:
     file: str = ""
     line: int = 0
     column: int = 0
+
+    def but(self, **changed: Any) -> Problem:
+        """The same but for these fields."""
+        return replace(self, **changed)
 
     def __str__(self) -> str:
         place = self.file

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import date
 from typing import Any, Final, TypeVar
 
@@ -83,7 +82,7 @@ def _of_models(problem: Problem) -> Problem:
     if not problem.what.startswith("the manifest"):
         return problem
     what = problem.what.replace("the manifest", "the file of models")
-    return replace(problem, what=what, expected="expected `version: 1` and `models:`")
+    return problem.but(what=what, expected="expected `version: 1` and `models:`")
 
 
 class _Reader(Values, frozen=True):

@@ -6,7 +6,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -124,7 +123,7 @@ class _Reader(Struct, frozen=True):
     def base_url_problems(self, manifest: Manifest, base_url: str) -> Iterator[Problem]:
         for problem in check_base_url(base_url, manifest.endpoint.allow_http, "endpoint.base_url"):
             own = manifest.endpoint.base_url is not None
-            yield problem if own else replace(problem, file="environment", where="OPENAI_BASE_URL")
+            yield problem if own else problem.but(file="environment", where="OPENAI_BASE_URL")
 
     def salvage(self, value: Any, bad: frozenset[str]) -> _Content | None:
         """The content without the places that are wrong, or what they are in, so that all problems are told at once.
@@ -189,11 +188,8 @@ def _ordered(faults: Iterable[Problem], document: Document, file: str, environ: 
     located = [_located(fault, document, file) for fault in faults]
     located.sort(key=lambda problem: (problem.line == 0, problem.line, problem.column))
     return [
-        replace(
-            problem,
-            what=_fit(problem.what, keys),
-            expected=_fit(problem.expected, keys),
-            where=_fit(problem.where, keys),
+        problem.but(
+            what=_fit(problem.what, keys), expected=_fit(problem.expected, keys), where=_fit(problem.where, keys)
         )
         for problem in located
     ]
@@ -203,7 +199,7 @@ def _located(problem: Problem, document: Document, file: str) -> Problem:
     if problem.file:
         return problem
     mark = nearest(document.marks, problem.where)
-    return replace(problem, file=file, line=mark.line, column=mark.column)
+    return problem.but(file=file, line=mark.line, column=mark.column)
 
 
 def _keys(value: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.address import check_base_url
@@ -52,5 +53,5 @@ def _set(value: dict[str, Any], path: list[str], change: Any) -> None:
 
 def _flagged(problem: Problem, changes: Mapping[str, Any], job: Job) -> Problem:
     if problem.where in changes:
-        return replace(problem, where=flag(problem.where))
+        return problem.but(where=flag(problem.where))
     return job.problem(problem.where, problem.what, problem.expected)

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from pipeline.errors import Problem
 from pipeline.manifest.address import check_base_url, check_endpoint
@@ -21,7 +20,7 @@ _RATES = ("requests_per_minute", "images_per_minute", "tokens_per_minute")
 def moved(problem: Problem, place: str) -> Problem:
     """A problem of `endpoint`, told of the endpoint at another place."""
     rest = problem.where.removeprefix("endpoint")
-    return replace(problem, where=place + rest) if problem.where != rest else problem
+    return problem.but(where=place + rest) if problem.where != rest else problem
 
 
 def check_endpoints(manifest: Manifest, environ: Mapping[str, str]) -> Iterator[Problem]:

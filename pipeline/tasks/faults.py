@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pipeline.errors import Problem
 
@@ -57,7 +56,7 @@ class Findings:
         """What was found, with counts."""
         listed = [_counted(problem, count) for problem, count in self._met.values()]
         listed += [
-            replace(first, what=f"and {count} more problem{'s' * (count > 1)} of this place, from here on", expected="")
+            first.but(what=f"and {count} more problem{'s' * (count > 1)} of this place, from here on", expected="")
             for first, count in self._unlisted.values()
         ]
         files = {file: at for at, file in enumerate(dict.fromkeys([self._first, *(each.file for each in listed)]))}
@@ -65,7 +64,7 @@ class Findings:
 
 
 def _counted(problem: Problem, count: int) -> Problem:
-    return problem if count == 1 else replace(problem, what=f"{problem.what} (and {count - 1} more like it)")
+    return problem if count == 1 else problem.but(what=f"{problem.what} (and {count - 1} more like it)")
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
