@@ -17,7 +17,7 @@ Contract:
 
 from __future__ import annotations
 
-from asyncio import Future, get_running_loop
+from asyncio import AbstractEventLoop, Future, get_running_loop
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -74,11 +74,6 @@ class _Entry(Struct, eq=False):
     value: object = None
     error: Exception | None = None
 
-    def tell(self) -> None:
-        """Let its worker go on, if it still waits."""
-        if not self.settled.done():
-            self.settled.set_result(None)
-
 
 class Committer:
     """Writes the ledger at `path`, which is created if it is missing, for the run `run`.
@@ -115,10 +110,11 @@ class Committer:
 
     async def serve(self) -> None:
         """Write until `close` was called and the queue is empty; cancellation does not end it, and it never raises."""
+        loop = get_running_loop()
         with CancelScope(shield=True):
             while self._queue or not self._closed:
                 if self._queue:
-                    await self._serve_group(self._take())
+                    await in_thread(lambda: self._serve_queue(loop), self._limiter)
                 else:
                     self._bell = anyio.Event()
                     await self._bell.wait()
@@ -170,16 +166,16 @@ class Committer:
         count = GROUP if self._ledger is not None and self._ledger.end else 1
         return [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
 
-    async def _serve_group(self, group: list[_Entry]) -> None:
-        await in_thread(lambda: self._store(group), self._limiter)
-        named = [entry for entry in group if entry.publish and not entry.error]
-        for entry in group:
-            if entry.error or not entry.publish:
-                entry.tell()
-        if named:
-            await in_thread(lambda: _publish(named), self._limiter)
-        for entry in named:
-            entry.tell()
+    def _serve_queue(self, loop: AbstractEventLoop) -> None:
+        """Write group after group while any entry waits; in a thread, which no event loop holds up in between."""
+        while self._queue:
+            group = self._take()
+            self._store(group)
+            named = [entry for entry in group if entry.publish and not entry.error]
+            loop.call_soon_threadsafe(_tell, [entry for entry in group if entry.error or not entry.publish])
+            if named:
+                _publish(named)
+                loop.call_soon_threadsafe(_tell, named)
 
     def _store(self, group: list[_Entry]) -> None:
         """Give every entry a place or an error; in a thread."""
@@ -267,6 +263,13 @@ def _short(record: Record) -> bytes:
             setattr(record, name, None)
             line = encode(record)
     return line
+
+
+def _tell(entries: list[_Entry]) -> None:
+    """Let the entries' workers go on, where they still wait."""
+    for entry in entries:
+        if not entry.settled.done():
+            entry.settled.set_result(None)
 
 
 def _prepare(entry: _Entry) -> None:
