@@ -94,7 +94,7 @@ class Bench:
         self.posts: list[Edit] = []
         self.notes: list[str] = []
         self.ends: dict[str, End] = {}
-        self.say: Say = lambda edit: answer(picture(len(self.posts)))
+        self.say: Say = lambda edit: answer(picture(self.number(edit)))
         self.before: Callable[[Edit], Any] | None = None
         self.patient: set[float] = set()
         self.plain_sleep = PLAIN_SLEEP
@@ -177,6 +177,10 @@ class Bench:
     async def fetch(self, url: str) -> Reply:
         """No answer of these tests names a URL."""
         raise AssertionError(url)
+
+    def number(self, edit: Edit) -> int:
+        """The how-manieth request it is, from 1."""
+        return next(number for number, one in enumerate(self.posts, 1) if one is edit)
 
     async def post(self, edit: Edit, flight: Flight) -> Reply:
         """What the transport would do."""
