@@ -19,6 +19,15 @@ def digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=SIZE).digest()
 
 
+def fingerprint_digest(fingerprint: str) -> bytes:
+    """The first half of a fingerprint, which is a digest already; the `digest` of a text that is none."""
+    try:
+        whole = bytes.fromhex(fingerprint)
+    except ValueError:
+        return digest(fingerprint)
+    return whole[:SIZE] if whole.hex() == fingerprint and len(whole) == 2 * SIZE else digest(fingerprint)
+
+
 def path_digest(path: str) -> bytes:
     """A digest of a path that is equal where a file system might take two spellings for one name."""
     if path.isascii():

@@ -19,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pipeline.ledger.covered import Covered
-from pipeline.ledger.digests import DigestIndex, digest
+from pipeline.ledger.digests import DigestIndex, digest, fingerprint_digest
 from pipeline.ledger.done import Done, DoneIndex
 from pipeline.ledger.money import Held, Money
 from pipeline.ledger.names import Names
@@ -117,7 +117,7 @@ class State:
 
     def history(self, fingerprint: str) -> History:
         """A fingerprint's past; an empty one if it has none."""
-        key = digest(fingerprint)
+        key = fingerprint_digest(fingerprint)
         with self._lock:
             row = self._fingerprints.find(key)
             if row < 0:
@@ -128,7 +128,7 @@ class State:
 
     def generation(self, base: str) -> int:
         """The generation that is wanted of a base fingerprint."""
-        return self._generations.get(digest(base), 0) if self._generations else 0
+        return self._generations.get(fingerprint_digest(base), 0) if self._generations else 0
 
     def invalid_known(self, line: Settled) -> bool:
         """Whether the task's last line said the same of the same item: then it is not appended again."""
@@ -216,10 +216,10 @@ class State:
         self._more_sources[row].append(where)
 
     def _reopen(self, line: Reopened) -> None:
-        row = self._fingerprints.find(digest(line.fingerprint))
+        row = self._fingerprints.find(fingerprint_digest(line.fingerprint))
         if row >= 0:
             self._open[row] = Course()
-        base = digest(line.base)
+        base = fingerprint_digest(line.base)
         if line.generation or base in self._generations:
             self._generations[base] = line.generation
 
@@ -231,7 +231,7 @@ class State:
         return row
 
     def _row(self, fingerprint: str) -> int:
-        row = self._fingerprints.add(digest(fingerprint))
+        row = self._fingerprints.add(fingerprint_digest(fingerprint))
         if row == len(self._attempts):
             self._attempts.append(0)
             self._succeeded.append(False)

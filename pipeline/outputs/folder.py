@@ -97,6 +97,11 @@ class OutputFolder:
         """Give back the descriptor; the object must not be used afterwards."""
         os.close(self._fd)
 
+    @property
+    def fd(self) -> int:
+        """The descriptor of the folder as it was opened; it stays the folder's."""
+        return self._fd
+
     def ensure(self) -> None:
         """Make sure that the folder is still the one that was opened.
 

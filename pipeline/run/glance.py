@@ -13,7 +13,7 @@ import os
 from stat import S_ISREG
 from typing import Final, NamedTuple
 
-from pipeline.ledger.digests import digest
+from pipeline.ledger.digests import fingerprint_digest
 from pipeline.ledger.done import Done, stems_digest
 from pipeline.ledger.state import State
 from pipeline.outputs.folder import OutputFolder
@@ -42,7 +42,7 @@ class Glance:
 
     def __init__(self, state: State, folder: OutputFolder, cache: InputCache) -> None:
         self._state = state
-        self._root = f"{folder.root}/"
+        self._root = folder.fd
         self._cache = cache
         self._fields = FieldsParts()
         self._known: dict[str, _Known] = {}
@@ -74,11 +74,11 @@ class Glance:
         self._left -= 1
         if self._files is None:
             return False
-        fields, state = self._fields.of(task.fields), self._state
+        fields = self._fields.of(task.fields)
         wanted = joined(fields, 0, self._files, task.repeat)
-        if generation := state.generation(wanted):
+        if generation := self._state.generation(wanted):
             wanted = joined(fields, generation, self._files, task.repeat)
-        return digest(wanted) == done.fingerprint
+        return fingerprint_digest(wanted) == done.fingerprint
 
     def _looked_at(self, inputs: tuple[Input, ...]) -> bytes | None:
         """The files' part of a fingerprint; None where a file is not known as it is now."""
@@ -105,7 +105,7 @@ class Glance:
         """Whether each output is a file of its length under its name."""
         for stem, size in zip(task.paths, done.sizes, strict=True):
             try:
-                state = os.lstat(f"{self._root}{stem}.{done.extension}")
+                state = os.stat(f"{stem}.{done.extension}", dir_fd=self._root, follow_symlinks=False)
             except (OSError, ValueError):
                 return False
             if state.st_size != size or not S_ISREG(state.st_mode):

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from pipeline.errors import Problem
-from pipeline.ledger.digests import DigestIndex, digest
+from pipeline.ledger.digests import DigestIndex, digest, fingerprint_digest
 from pipeline.manifest.job import Job
 from pipeline.outputs.folder import OWN
 from pipeline.run.decide import Class, Verb
@@ -125,7 +125,7 @@ def _is_new(requests: DigestIndex, fingerprint: str) -> bool:
     Without one nothing was read, as there is no past to find anything in: each counts as a request.
     """
     before = len(requests)
-    return not fingerprint or requests.add(digest(fingerprint)) == before
+    return not fingerprint or requests.add(fingerprint_digest(fingerprint)) == before
 
 
 def _plan(job: Job, prepared: Prepared, reading: Reading, counts: _Counts, paid: Paid | None, models: Checked) -> Plan:

@@ -129,7 +129,8 @@ class Surveyor:
     def _take(self, task: Task, done: Done | None, found: Survey, images: Decoding) -> None:
         if done is None and self._limit.passes_over(task):
             return
-        if done is not None and not _is_meant(task, self._flags) and self._glance.finds(task, done):
+        meant = self._flags.redo is not None and _is_meant(task, self._flags)
+        if done is not None and not meant and self._glance.finds(task, done):
             found.done_before += 1
             found.done[found.looked - 1] = 1
             return

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ledger.digests import DigestIndex, digest, path_digest
+from pipeline.ledger.digests import DigestIndex, digest, fingerprint_digest, path_digest
 from pipeline.ledger.places import NOWHERE, Places, Where
 
 
@@ -53,3 +53,11 @@ def test_places_hold_what_was_put_in(wheres: list[Where]) -> None:
         places[len(places) - 1] = where
     assert list(places) == wheres
     assert places[1:] == wheres[1:]
+
+
+def test_a_fingerprint_is_its_own_digest_and_anything_else_has_another() -> None:
+    """Foreign ledgers may hold any text there: in capitals, with spaces or too long it is not the same fingerprint."""
+    whole = hashlib.sha256(b"a").hexdigest()
+    assert fingerprint_digest(whole) == bytes.fromhex(whole)[:16]
+    others = [whole.upper(), whole[:-1], f"{whole}00", f"{whole[:62]} {whole[62:]}", "", "x" * 64, "\udc80"]
+    assert [fingerprint_digest(other) for other in others] == [digest(other) for other in others]

@@ -7,7 +7,7 @@ from array import array
 import msgspec
 import pytest
 
-from pipeline.ledger.digests import digest
+from pipeline.ledger.digests import fingerprint_digest
 from pipeline.ledger.done import Done, stems_digest
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Output
@@ -33,7 +33,9 @@ def done(*named: tuple[str, int]) -> Done | None:
 
 def test_a_usual_result_is_told_in_full() -> None:
     """Its fingerprint's digest, and its files as stems, one extension and sizes."""
-    expected = Done(digest(fp("a")), True, stems_digest(["p.d/a-1", "p.d/a-2"]), "png", array("I", (7, 2**32 - 1)))
+    expected = Done(
+        fingerprint_digest(fp("a")), True, stems_digest(["p.d/a-1", "p.d/a-2"]), "png", array("I", (7, 2**32 - 1))
+    )
     assert done(("p.d/a-1.png", 7), ("p.d/a-2.png", 2**32 - 1)) == expected
 
 
@@ -50,7 +52,7 @@ def test_a_usual_result_is_told_in_full() -> None:
 )
 def test_of_an_unusual_result_only_the_fingerprint_is_told(named: list[tuple[str, int]]) -> None:
     """Its line must be read."""
-    assert done(*named) == Done(digest(fp("a")))
+    assert done(*named) == Done(fingerprint_digest(fp("a")))
 
 
 def test_stems_tell_order_and_number() -> None:
@@ -73,7 +75,7 @@ def test_the_last_line_that_made_a_task_done_counts() -> None:
         state.apply(line, at(number))
         found = state.done_as("a")
         assert found is not None
-        assert (state.task("a"), found.fingerprint) == (at(number), digest(fp(number)))
+        assert (state.task("a"), found.fingerprint) == (at(number), fingerprint_digest(fp(number)))
         assert tuple(found.sizes) == (tuple(size for _, size in named) if found.usual else ())
         assert found.usual is (named[0][1] < 2**32)
     assert (state.done, state.done_as("b")) == (1, None)
