@@ -34,6 +34,7 @@ REPLACED: Final = f"{OWN}/replaced"
 UNUSABLE: Final = f"{OWN}/unusable"
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_NAMES: Final = frozenset({"", ".", ".."})
 _WAITING: Final = 256
 """Most unsynced folders or parts before a sync of its own; bounds memory and the size of `.retouch/parts`."""
 
@@ -63,6 +64,8 @@ class OutputFolder:
 
     def __init__(self, root: Path, *, create: bool = True) -> None:
         self.root = root
+        self._path = str(root)
+        self._finding = f"find the output folder {root}, which was there when the run began"
         self.dirty: set[str] = set()
         self._linked: list[str] = []
         self._lock = threading.Lock()
@@ -108,8 +111,8 @@ class OutputFolder:
         Raises:
             StorageError: it was removed or replaced.
         """
-        with storage_errors(f"find the output folder {self.root}, which was there when the run began"):
-            now = os.stat(self.root)
+        with storage_errors(self._finding):
+            now = os.stat(self._path)
         if (now.st_dev, now.st_ino) != self._identity:
             raise StorageError(f"{self.root} is another folder than when the run began; put the first one back")
 
@@ -126,22 +129,28 @@ class OutputFolder:
         """
         names = names_of(path)
         self.ensure()
-        fd = os.dup(self._fd)
+        fd = self._fd
         try:
             for depth in range(1, len(names) + 1):
-                below = self._step(fd, names[:depth], create=create)
-                os.close(fd)
-                fd = below
+                above, fd = fd, self._step(fd, names[:depth], create=create)
+                self._leave(above)
             yield fd
         finally:
+            self._leave(fd)
+
+    def _leave(self, fd: int) -> None:
+        if fd != self._fd:
             os.close(fd)
 
     def _step(self, fd: int, names: list[str], *, create: bool) -> int:
-        name = names[-1]
         try:
-            if create:
-                self._make(fd, names)
-            return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+            try:
+                return os.open(names[-1], _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+            except FileNotFoundError:
+                if not create:
+                    raise
+            self._make(fd, names)
+            return os.open(names[-1], _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
@@ -202,7 +211,7 @@ def names_of(path: str) -> list[str]:
         StorageError: it is absolute or leaves the folder.
     """
     names = path.split("/") if path else []
-    if any(name in ("", ".", "..") or "\0" in name for name in names):
+    if not _NO_NAMES.isdisjoint(names) or "\0" in path:
         raise StorageError(f"{path!r} leaves the output folder; expected a relative path without '..'")
     return names
 

@@ -89,7 +89,7 @@ def leave_part(folder: OutputFolder, name: str, data: bytes) -> None:
 def store(folder: OutputFolder, name: str, fill: Callable[[int], None], *, named: bool = True) -> str:
     """Store durably what `fill` writes to the descriptor that it is given; see `write_part`."""
     for candidate in (name, f"{name.removesuffix('.part')}.2.part"):
-        with storage_errors(f"store a result in {folder.root / PARTS}"):
+        with storage_errors(f"store a result in {folder.root}/{PARTS}"):
             if _store(folder, candidate, fill, named=named):
                 return candidate
     raise StorageError(f"cannot sync {folder.root / PARTS / name} to its disk, twice; check the disk before going on")

@@ -42,7 +42,7 @@ def publish(
     if _is_own(path):
         raise StorageError(f"{path!r} lies in {OWN}/, which is for bookkeeping; expected another output path")
     for name in (path, beside(path, fingerprint)):
-        with storage_errors(f"publish {folder.root / name}"):
+        with storage_errors(f"publish {folder.root}/{name}"):
             if _place(folder, part, name, sha256, known):
                 return name
     raise StorageError(f"cannot publish {folder.root / path}: its part {part} is gone, or all its names are taken")
@@ -141,7 +141,7 @@ def taken(folder: OutputFolder, paths: Sequence[str], known: Callable[[str], boo
     """
     for path in paths:
         parent, _, leaf = path.rpartition("/")
-        with storage_errors(f"look at {folder.root / path}"):
+        with storage_errors(f"look at {folder.root}/{path}"):
             try:
                 with folder.at(parent) as home:
                     for extension in EXTENSIONS.values():

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from zlib_ng import zlib_ng
 
 from pipeline.outputs.check import Bad, Checked, How, Mismatch, check, mismatches
 from tests.outputs.conftest import Picture
@@ -121,7 +122,7 @@ def test_lack_of_memory_is_not_blamed_on_the_image(picture: Picture, monkeypatch
 
     monkeypatch.setattr(PngImageFile, "load", no_room)
     monkeypatch.setattr(JpegImageFile, "load", no_room)
-    monkeypatch.setattr(zlib, "decompressobj", no_room)
+    monkeypatch.setattr(zlib_ng, "decompressobj", no_room)
     hows: tuple[How, ...] = ("full", "fast")
     for encoder, how in product(("PNG", "JPEG"), hows):
         with pytest.raises(MemoryError):
