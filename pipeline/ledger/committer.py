@@ -6,6 +6,7 @@ Contract:
    then the result given its name, in this order. An entry that was queued is written, also when its worker is
    cancelled meanwhile.
 2. One write and one sync make a group; the next is written only after the sync. An empty ledger's first is one line.
+   Lines without parts come first, and wait for one group's parts at most.
 3. A line that is not durable is not in the ledger, and its worker is told; what a write does to the file is
    `LedgerFile`'s contract.
 4. On a full disk only what ends paid work is still written: `settled` lines of attempts, and `end`; each by itself, so
@@ -31,17 +32,20 @@ from msgspec import Struct, field
 from pipeline.durable import sync_folder
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import encode
+from pipeline.ledger.last_words import is_last_word, shortened
 from pipeline.ledger.ledger_file import FullError, LedgerFile
 from pipeline.ledger.places import Where
-from pipeline.ledger.records import SCHEMA, End, Record, Settled
-from pipeline.ledger.reserve import SLOT
-from pipeline.outcome import Outcome
+from pipeline.ledger.records import SCHEMA, Record
 from pipeline.threads import in_thread
 
 T = TypeVar("T")
 
 GROUP = 256
 """Most lines of one write; keeps a torn tail far below what is believed to be one."""
+
+COMMITS = 32
+"""Most lines among them that have parts. Others do not wait behind more: of many answers that come at once the first
+make room for new requests while the last are stored."""
 
 
 def stamp(now: datetime) -> str:
@@ -101,7 +105,8 @@ class Committer:
         self._now = now
         self._limiter = limiter
         self._file = file
-        self._queue: deque[_Entry] = deque()
+        self._lines: deque[_Entry] = deque()
+        self._commits: deque[_Entry] = deque()
         self._bell = anyio.Event()
         self._closed = False
         self._ledger: LedgerFile | None = None
@@ -112,14 +117,18 @@ class Committer:
         """Write until `close` was called and the queue is empty; cancellation does not end it, and it never raises."""
         loop = get_running_loop()
         with CancelScope(shield=True):
-            while self._queue or not self._closed:
-                if self._queue:
+            while self._waiting or not self._closed:
+                if self._waiting:
                     await in_thread(lambda: self._serve_queue(loop), self._limiter)
                 else:
                     self._bell = anyio.Event()
                     await self._bell.wait()
             if self._ledger is not None:
                 await in_thread(self._ledger.close, self._limiter)
+
+    @property
+    def _waiting(self) -> bool:
+        return bool(self._lines or self._commits)
 
     def close(self) -> None:
         """Let `serve` end once everything queued is written; nothing may be queued after this."""
@@ -153,7 +162,7 @@ class Committer:
     async def _written(self, entry: _Entry) -> Where:
         if self._closed:
             raise RuntimeError("a record was handed to a committer that is closed")
-        self._queue.append(entry)
+        (self._commits if entry.publish else self._lines).append(entry)
         self._bell.set()
         with CancelScope(shield=True):
             await entry.settled
@@ -163,12 +172,13 @@ class Committer:
         return entry.where
 
     def _take(self) -> list[_Entry]:
-        count = GROUP if self._ledger is not None and self._ledger.end else 1
-        return [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+        most = GROUP if self._ledger is not None and self._ledger.end else 1
+        lines = _first(self._lines, most)
+        return lines + _first(self._commits, min(COMMITS, most - len(lines)))
 
     def _serve_queue(self, loop: AbstractEventLoop) -> None:
         """Write group after group while any entry waits; in a thread, which no event loop holds up in between."""
-        while self._queue:
+        while self._waiting:
             group = self._take()
             self._store(group)
             named = [entry for entry in group if entry.publish and not entry.error]
@@ -229,7 +239,7 @@ class Committer:
             record = entry.record
             record.schema, record.run, record.at, record.group = SCHEMA, self._run, at, ledger.end
             try:
-                entry.line = _short(record) if last_words else encode(record)
+                entry.line = shortened(record) if last_words else encode(record)
             except ValueError as exc:
                 entry.error = _error(exc)
         entries = [entry for entry in entries if not entry.error]
@@ -241,28 +251,16 @@ class Committer:
             offset += len(entry.line)
 
 
+def _first(queue: deque[_Entry], most: int) -> list[_Entry]:
+    return [queue.popleft() for _ in range(min(most, len(queue)))]
+
+
 def _last_words(entries: list[_Entry], full: FullError) -> list[_Entry]:
     """The entries that end work; the others get the error."""
     for entry in entries:
-        record = entry.record
-        if not (isinstance(record, End) or (isinstance(record, Settled) and record.outcome is not Outcome.INVALID)):
+        if not is_last_word(entry.record):
             entry.error = _error(full)
     return [entry for entry in entries if not entry.error]
-
-
-DISPENSABLE = ("row", "inputs", "message", "usage")
-"""What a `settled` line is written without, one after the other, where it is longer than the space that is held for it:
-the first two stand in the table and the manifest, and a rerun looks at the files anew."""
-
-
-def _short(record: Record) -> bytes:
-    """The line of a last word; in its record, too, nothing is left that the line has not."""
-    line = encode(record)
-    for name in DISPENSABLE if isinstance(record, Settled) else ():
-        if len(line) > SLOT:
-            setattr(record, name, None)
-            line = encode(record)
-    return line
 
 
 def _tell(entries: list[_Entry]) -> None:

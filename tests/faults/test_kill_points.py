@@ -34,7 +34,7 @@ POINTS: dict[str, dict[tuple[str, str], tuple[int, ...]]] = {
         ("flock", ""): (1,),
         ("fallocate", ""): (1,),
         ("pwrite64", ""): (1, 3),
-        ("mkdir", ""): (2, 5),
+        ("mkdir", ""): (1, 2),
     },
     "first run, asyncio's loop": {("send", LOOP): (1, 2, 3, 4), ("recv", ""): (10, 50), ("write", ""): (3, 6)},
     "first run, 32 at once": {

@@ -19,9 +19,10 @@ from pipeline.durable import write_all
 from pipeline.errors import StorageError
 from pipeline.ledger import committer as committer_module
 from pipeline.ledger import ledger_file
-from pipeline.ledger.committer import DISPENSABLE, Committer, UnpublishedError
+from pipeline.ledger.committer import COMMITS, Committer, UnpublishedError
+from pipeline.ledger.last_words import DISPENSABLE
 from pipeline.ledger.places import Where
-from pipeline.ledger.records import Record, Settled
+from pipeline.ledger.records import Record, Sent, Settled
 from pipeline.ledger.replay import Ledgers
 from pipeline.ledger.reserve import SLOT, Reserve
 from pipeline.ledger.scan import repair
@@ -128,6 +129,19 @@ async def test_commit_syncs_parts_then_the_line_then_publishes(tmp_path: Path, m
         done = await committer.commit(settled("a", "succeeded"), publish)
     assert order == ["parts", "line", "publish"]
     assert (done.value, done.where.offset) == (42, 0)
+
+
+async def test_a_line_without_parts_waits_for_one_groups_parts_at_most(tmp_path: Path) -> None:
+    """Of many answers that come at once the first make room for new requests while the last are stored."""
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        async with anyio.create_task_group() as workers:
+            for number in range(3 * COMMITS):
+                workers.start_soon(committer.commit, settled(str(number), "succeeded"), str, str)
+            workers.start_soon(committer.append, sent("new"))
+    kinds = [type(record) for record in written(tmp_path)[1:]]
+    assert (len(kinds), kinds.count(Sent)) == (3 * COMMITS + 1, 1)
+    assert kinds.index(Sent) <= COMMITS
 
 
 async def test_parts_are_made_before_their_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
