@@ -43,6 +43,7 @@ LICENCES = {
     "typing-inspection": "MIT",
     "uvloop": "MIT License",
     "yarl": "Apache-2.0",
+    "zlib-ng": "PSF-2.0",
 }
 """Everything that runs beside Retouch. One more is a decision: look at it before it is added here."""
 
