@@ -24,7 +24,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pipeline.durable import sync_file, sync_folder, write_all
+from pipeline.durable import release_pages, sync_file, sync_folder, write_all
 from pipeline.errors import StorageError
 from pipeline.outputs.entry import Entry, open_regular, unlink
 from pipeline.outputs.folder import PARTS, OutputFolder, storage_errors
@@ -118,6 +118,7 @@ def _store(folder: OutputFolder, name: str, fill: Callable[[int], None], *, name
 def _sync(folder: OutputFolder, fd: int, *, named: bool) -> bool:
     try:
         sync_file(fd)
+        release_pages(fd)
         if named:
             sync_folder(folder.root / PARTS)
     except OSError:

@@ -106,6 +106,25 @@ def test_a_second_failed_fsync_is_a_storage_error_that_leaves_no_file(
     assert parts_of(folder) == []
 
 
+def test_only_the_pages_of_a_large_part_that_is_synced_are_offered_to_the_kernel(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before the sync, not for a small part, and a kernel that takes no hint changes nothing."""
+    calls: list[str] = []
+
+    def advise(fd: int, offset: int, length: int, advice: int) -> None:
+        calls.append(f"{os.fstat(fd).st_size} {offset} {length} {advice}")
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("pipeline.outputs.parts.sync_file", lambda fd: calls.append("sync"))
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    assert write_part(folder, NAME, b"x" * (1 << 20), named=False) == NAME
+    assert calls == ["sync", f"{1 << 20} 0 0 {os.POSIX_FADV_DONTNEED}"]
+    calls.clear()
+    write_part(folder, part_name("20261101T030000Z-k3", "ab" * 32, 1, 3), b"x" * 4096, named=False)
+    assert calls == ["sync"]
+
+
 def test_a_part_that_is_there_is_never_overwritten(folder: OutputFolder) -> None:
     write_part(folder, NAME, b"first")
     second = write_part(folder, NAME, b"second")
