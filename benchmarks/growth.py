@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 from benchmarks.contest import Measured, from_sent_to_settled, launch
@@ -24,9 +25,12 @@ MOST = 1.15
 def grown(case: str, sizes: Sequence[int], most_rounds: int, rounds: int) -> Row:
     """Runs of `sizes` tasks in turn, `BASE` among them; of each the whole wall time but that of a run of one task."""
     rounds = min(rounds, most_rounds)
-    with nginx(answer(4_000), 16384) as url:
-        start = min(_run(1, 1, url).wall for _ in range(3))
-        turns = [{size: _run(size // VARIANTS, VARIANTS, url) for size in sizes} for _ in range(rounds)]
+    with nginx(answer(4_000), 16384) as url, ExitStack() as kept:  # no run pays for files removed before it
+        start = min(_run(kept.enter_context(matrix_job(1, 1, url))).wall for _ in range(3))
+        turns = [
+            {size: _run(kept.enter_context(matrix_job(size // VARIANTS, VARIANTS, url))) for size in sizes}
+            for _ in range(rounds)
+        ]
     whole = {size: median((turn[size].wall - start) / size for turn in turns) * 1e6 for size in sizes}
     sending = {size: median(turn[size].seconds / size for turn in turns) * 1e6 for size in sizes}
     memory = {size: max(turn[size].memory for turn in turns) / 1e6 for size in sizes}
@@ -43,16 +47,14 @@ def grown(case: str, sizes: Sequence[int], most_rounds: int, rounds: int) -> Row
     return Row(case, figures, f"at most {MOST} times the time a task of {BASE:,}", ratio <= MOST, named)
 
 
-def _run(images: int, variants: int, url: str) -> Measured:
-    with matrix_job(images, variants, url) as manifest:
-        os.sync()
-        taken = launch(manifest.parent, [RETOUCH, "run", str(manifest), "--json"])
-        done = json.loads(taken.said)["tasks"]["done"]
-        if done != images * variants:
-            raise RuntimeError(f"{done} of {images * variants} tasks are done: {taken.said}")
-        seconds = from_sent_to_settled(manifest.parent / "out")
-        shutil.rmtree(manifest.parent / "out")
-    return Measured(done, seconds, taken.wall, taken.cpu, taken.memory)
+def _run(manifest: Path) -> Measured:
+    os.sync()
+    taken = launch(manifest.parent, [RETOUCH, "run", str(manifest), "--json"])
+    tasks = json.loads(taken.said)["tasks"]
+    if tasks["done"] != tasks["total"]:
+        raise RuntimeError(f"{tasks['done']} of {tasks['total']} tasks are done: {taken.said}")
+    seconds = from_sent_to_settled(manifest.parent / "out")
+    return Measured(tasks["done"], seconds, taken.wall, taken.cpu, taken.memory)
 
 
 CASES: Mapping[str, Case] = {
