@@ -43,6 +43,16 @@ def sync_file(fd: int) -> None:
         os.fdatasync(fd)
 
 
+def start_writing_back(fd: int) -> None:
+    """Let the kernel begin to write a file that is to be synced soon; only a hint, which never fails.
+
+    It does so for pages that nobody is going to read (posix_fadvise(2), POSIX_FADV_DONTNEED); the sync then waits less.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def release_pages(fd: int) -> None:
     """Offer the kernel the pages of a synced file that nobody is going to read soon; only a hint, which never fails.
 

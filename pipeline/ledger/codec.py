@@ -47,7 +47,7 @@ def encode(record: Record) -> bytes:
         body = _json(record)[:-1]
         line = body + b',"crc":"%08x"}\n' % zlib.crc32(body)
         _decoder.decode(line)
-    except (msgspec.MsgspecError, TypeError) as exc:
+    except (msgspec.MsgspecError, TypeError, ValueError) as exc:
         raise ValueError(f"a {type(record).__name__} record cannot be written to the ledger: {exc}") from exc
     if len(line) > LONGEST:
         raise ValueError(f"a ledger line of {len(line)} bytes is longer than {LONGEST}")

@@ -18,20 +18,22 @@ Contract:
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future, get_running_loop
+from asyncio import AbstractEventLoop, get_running_loop
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pipeline.durable import sync_folder
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import encode
+from pipeline.ledger.entries import Entry, Prepare, prepare, publish, tell
 from pipeline.ledger.last_words import is_last_word, shortened
 from pipeline.ledger.ledger_file import FullError, LedgerFile
 from pipeline.ledger.places import Where
@@ -60,31 +62,13 @@ class Committed(Struct, Generic[T], frozen=True):
     value: T
 
 
-class UnpublishedError(StorageError):
-    """The line at `where` is durable, but its result did not get its name; the next start gives it."""
-
-    def __init__(self, where: Where, cause: Exception) -> None:
-        self.where = where
-        super().__init__(f"a result is stored but could not be given its name: {cause}; the next run does that")
-
-
-class _Entry(Struct, eq=False):
-    record: Record
-    publish: Callable[[], object] | None
-    prepare: Callable[[], object] | None = None
-    settled: Future[None] = field(default_factory=lambda: get_running_loop().create_future())
-    line: bytes = b""
-    where: Where | None = None
-    value: object = None
-    error: Exception | None = None
-
-
 class Committer:
     """Writes the ledger at `path`, which is created if it is missing, for the run `run`.
 
     `parts` is synced before a commit's line. `slots` requests may be in flight, each with a last line to write. `file`
-    is the ledger's number in `Ledgers`. Blocking calls run under `limiter`, which has one token and no other user.
-    Nothing is opened before the first line; that line's `append` reports what is wrong.
+    is the ledger's number in `Ledgers`. Blocking calls run under `limiter`, which has one token and no other user; a
+    group is stored and its results are named within `around`. Nothing is opened before the first line; that line's
+    `append` reports what is wrong.
     """
 
     def __init__(
@@ -97,6 +81,7 @@ class Committer:
         now: Callable[[], datetime],
         limiter: CapacityLimiter,
         file: int = 0,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._path = path
         self._run = run
@@ -105,8 +90,9 @@ class Committer:
         self._now = now
         self._limiter = limiter
         self._file = file
-        self._lines: deque[_Entry] = deque()
-        self._commits: deque[_Entry] = deque()
+        self._around = around
+        self._lines: deque[Entry] = deque()
+        self._commits: deque[Entry] = deque()
         self._bell = anyio.Event()
         self._closed = False
         self._ledger: LedgerFile | None = None
@@ -141,25 +127,24 @@ class Committer:
         Raises:
             StorageError: the line is not in the ledger.
         """
-        entry = _Entry(record, None)
+        entry = Entry(record)
         return await self._written(entry)
 
-    async def commit(
-        self, record: Record, publish: Callable[[], T], prepare: Callable[[], object] | None = None
-    ) -> Committed[T]:
+    async def commit(self, record: Record, publish: Callable[[], T], prepare: Prepare | None = None) -> Committed[T]:
         """Write a record whose parts are durable but for their names, then call `publish` in the writing thread.
 
-        `prepare` is called there too, before: it makes the parts, and names them in the record.
+        `prepare` is called there too, before: it begins to make the parts, and what it returns, called when those of
+        the whole group are begun, waits for them and names them in the record.
 
         Raises:
             UnpublishedError: the line is durable, and `publish` raised.
             StorageError: the line is not in the ledger, and `publish` was not called; or `prepare` raised.
         """
-        entry = _Entry(record, publish, prepare)
+        entry = Entry(record, publish, prepare)
         where = await self._written(entry)
         return Committed(where, cast(T, entry.value))
 
-    async def _written(self, entry: _Entry) -> Where:
+    async def _written(self, entry: Entry) -> Where:
         if self._closed:
             raise RuntimeError("a record was handed to a committer that is closed")
         (self._commits if entry.publish else self._lines).append(entry)
@@ -171,7 +156,7 @@ class Committer:
         assert entry.where is not None
         return entry.where
 
-    def _take(self) -> list[_Entry]:
+    def _take(self) -> list[Entry]:
         most = GROUP if self._ledger is not None and self._ledger.end else 1
         lines = _first(self._lines, most)
         return lines + _first(self._commits, min(COMMITS, most - len(lines)))
@@ -180,14 +165,15 @@ class Committer:
         """Write group after group while any entry waits; in a thread, which no event loop holds up in between."""
         while self._waiting:
             group = self._take()
-            self._store(group)
-            named = [entry for entry in group if entry.publish and not entry.error]
-            loop.call_soon_threadsafe(_tell, [entry for entry in group if entry.error or not entry.publish])
-            if named:
-                _publish(named)
-                loop.call_soon_threadsafe(_tell, named)
+            with self._around():
+                self._store(group)
+                named = [entry for entry in group if entry.publish and not entry.error]
+                loop.call_soon_threadsafe(tell, [entry for entry in group if entry.error or not entry.publish])
+                if named:
+                    publish(named)
+                    loop.call_soon_threadsafe(tell, named)
 
-    def _store(self, group: list[_Entry]) -> None:
+    def _store(self, group: list[Entry]) -> None:
         """Give every entry a place or an error; in a thread."""
         try:
             ledger = self._opened()
@@ -195,12 +181,12 @@ class Committer:
             try:
                 self._write(ledger, entries)
             except FullError as exc:
-                self._write_last_words(ledger, _last_words(entries, exc))
+                self._write_last_words(ledger, entries, exc)
         except Exception as exc:
             # Whatever it is: an entry without an answer would keep its worker waiting for ever.
             for entry in group:
                 if entry.where is None and entry.error is None:
-                    entry.error = _error(exc)
+                    entry.fail(exc)
 
     def _opened(self) -> LedgerFile:
         if self._unopened:
@@ -212,10 +198,9 @@ class Committer:
             raise
         return self._ledger
 
-    def _with_parts(self, group: list[_Entry]) -> list[_Entry]:
+    def _with_parts(self, group: list[Entry]) -> list[Entry]:
         """The entries that may be written now that their parts were made and the folder was synced."""
-        for entry in group:
-            _prepare(entry)
+        prepare(group)
         commits = [entry for entry in group if entry.publish and not entry.error]
         if commits and not self._unsynced:
             try:
@@ -226,14 +211,18 @@ class Committer:
             entry.error = StorageError(self._unsynced)
         return [entry for entry in group if not entry.error]
 
-    def _write_last_words(self, ledger: LedgerFile, entries: list[_Entry]) -> None:
+    def _write_last_words(self, ledger: LedgerFile, entries: list[Entry], full: FullError) -> None:
+        """Of the entries only those that end work; the others get the error."""
         for entry in entries:
+            if not is_last_word(entry.record):
+                entry.fail(full)
+                continue
             try:
                 self._write(ledger, [entry], last_words=True)
             except FullError as exc:
-                entry.error = _error(exc)
+                entry.fail(exc)
 
-    def _write(self, ledger: LedgerFile, entries: list[_Entry], *, last_words: bool = False) -> None:
+    def _write(self, ledger: LedgerFile, entries: list[Entry], *, last_words: bool = False) -> None:
         at = stamp(self._now())
         for entry in entries:
             record = entry.record
@@ -241,7 +230,7 @@ class Committer:
             try:
                 entry.line = shortened(record) if last_words else encode(record)
             except ValueError as exc:
-                entry.error = _error(exc)
+                entry.fail(exc)
         entries = [entry for entry in entries if not entry.error]
         offset = ledger.end
         if entries:
@@ -251,46 +240,5 @@ class Committer:
             offset += len(entry.line)
 
 
-def _first(queue: deque[_Entry], most: int) -> list[_Entry]:
+def _first(queue: deque[Entry], most: int) -> list[Entry]:
     return [queue.popleft() for _ in range(min(most, len(queue)))]
-
-
-def _last_words(entries: list[_Entry], full: FullError) -> list[_Entry]:
-    """The entries that end work; the others get the error."""
-    for entry in entries:
-        if not is_last_word(entry.record):
-            entry.error = _error(full)
-    return [entry for entry in entries if not entry.error]
-
-
-def _tell(entries: list[_Entry]) -> None:
-    """Let the entries' workers go on, where they still wait."""
-    for entry in entries:
-        if not entry.settled.done():
-            entry.settled.set_result(None)
-
-
-def _prepare(entry: _Entry) -> None:
-    try:
-        if entry.prepare is not None:
-            entry.prepare()
-    except Exception as exc:  # whatever it is, the other entries are written, and its worker learns of it
-        entry.error = _error(exc)
-
-
-def _publish(entries: list[_Entry]) -> None:
-    for entry in entries:
-        assert entry.publish is not None
-        assert entry.where is not None
-        try:
-            entry.value = entry.publish()
-        except Exception as exc:  # the line is durable whatever went wrong, and its worker must learn of both
-            entry.error = UnpublishedError(entry.where, exc)
-            entry.error.__cause__ = exc
-
-
-def _error(cause: Exception) -> StorageError:
-    """An error of one entry's own, as each is raised in another task."""
-    error = StorageError(str(cause))
-    error.__cause__ = cause
-    return error

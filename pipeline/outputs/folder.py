@@ -4,7 +4,8 @@ Contract:
 
 1. Every path is resolved below the folder's own descriptor, one name at a time, without following a symlink: no write
    lands outside, even if someone swaps a folder for a symlink meanwhile. The folder itself may be a symlink.
-2. A folder that was removed, or replaced by another one, is noticed before the next write and never made again.
+2. A folder that was removed, or replaced by another one, is noticed before the next write, or the next that opens a
+   folder within `held`, and never made again.
 3. `.retouch/` and what it holds is for the owner alone (0700).
 4. A published part is unlinked only after its final name is on the medium, so that a loss of power leaves at least one
    of the two names. Accepted for it: up to `_WAITING` pictures have two names for a while, and a crash leaves parts
@@ -38,6 +39,9 @@ _NO_NAMES: Final = frozenset({"", ".", ".."})
 _WAITING: Final = 256
 """Most unsynced folders or parts before a sync of its own; bounds memory and the size of `.retouch/parts`."""
 
+HELD: Final = 8
+"""Most folders that a thread keeps open within `held`."""
+
 
 class BlockedError(StorageError):
     """A file or a symlink stands where a path needs a folder."""
@@ -50,6 +54,12 @@ def storage_errors(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"cannot {what}: {error.strerror or error}") from error
+
+
+class _Held(threading.local):
+    """What a thread keeps open, by path; None outside `held`."""
+
+    folders: dict[str, int] | None = None
 
 
 class OutputFolder:
@@ -69,6 +79,7 @@ class OutputFolder:
         self.dirty: set[str] = set()
         self._linked: list[str] = []
         self._lock = threading.Lock()
+        self._held = _Held()
         self._fd = _open_root(root, create=create)
         state = os.fstat(self._fd)
         self._identity = (state.st_dev, state.st_ino)
@@ -127,6 +138,10 @@ class OutputFolder:
             StorageError: the path leaves the folder, leads through a symlink or a file, or the root is gone.
             OSError: the kernel refused for another reason.
         """
+        held = self._held.folders
+        if held is not None and path in held:
+            yield held[path]
+            return
         names = names_of(path)
         self.ensure()
         fd = self._fd
@@ -134,9 +149,23 @@ class OutputFolder:
             for depth in range(1, len(names) + 1):
                 above, fd = fd, self._step(fd, names[:depth], create=create)
                 self._leave(above)
+            if held is not None and names and len(held) < HELD:
+                held[path] = fd
             yield fd
         finally:
-            self._leave(fd)
+            if held is None or held.get(path) != fd:
+                self._leave(fd)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let `at` keep what this thread opens until the block ends, for many files that go to the same few folders."""
+        folders = self._held.folders = {}
+        try:
+            yield
+        finally:
+            self._held.folders = None
+            for fd in folders.values():
+                os.close(fd)
 
     def _leave(self, fd: int) -> None:
         if fd != self._fd:

@@ -3,7 +3,7 @@
 Contract:
 
 1. When a part's name is returned, its bytes are on the medium, complete, and its name too, unless the caller syncs the
-   folder for many parts at once (`named=False`).
+   folder for many parts at once. `start_part` returns earlier, and `Unsynced.sync` then tells the name.
 2. A part is never overwritten: its file is created, or another name is used.
 3. A sync that failed is never retried on the same file; the bytes are written once more, under a second name.
 4. What was not stored whole leaves no file behind, as far as the disk lets us.
@@ -24,7 +24,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pipeline.durable import release_pages, sync_file, sync_folder, write_all
+from pipeline.durable import release_pages, start_writing_back, sync_file, sync_folder, write_all
 from pipeline.errors import StorageError
 from pipeline.outputs.entry import Entry, open_regular, unlink
 from pipeline.outputs.folder import PARTS, OutputFolder, storage_errors
@@ -54,15 +54,69 @@ def parse_part_name(name: str) -> PartName | None:
     return PartName(match["run"], match["fingerprint"], int(match["attempt"]), int(match["index"]))
 
 
-def write_part(folder: OutputFolder, name: str, data: bytes, *, named: bool = True) -> str:
-    """Store an image durably under `.retouch/parts/`; the name that it got, which differs after a failed sync.
+class Unsynced(Struct):
+    """A part whose bytes are on their way to the medium; to be ended by `sync` or `drop`, for a descriptor is open."""
 
-    Without `named` the name is durable once the caller has synced the folder.
+    folder: OutputFolder
+    name: str
+    fd: int
+    fill: Callable[[int], None]
+
+    def sync(self, *, named: bool = False) -> str:
+        """Wait until the bytes are on the medium; the part's name, which is another one after a failed sync.
+
+        With `named` the name is durable too; else once the caller has synced the folder.
+
+        Raises:
+            StorageError: it could not be stored.
+        """
+        if self._synced(named=named):
+            return self.name
+        second = _second(self.name)
+        if second != self.name and (again := _filled(self.folder, second, self.fill)) is not None:
+            self.name, self.fd = second, again
+            if self._synced(named=named):
+                return self.name
+        raise StorageError(_unsyncable(self.folder, self.name))
+
+    def drop(self) -> None:
+        """Take the part away, as far as the disk lets us."""
+        os.close(self.fd)
+        _discard(self.folder, self.name)
+
+    def _synced(self, *, named: bool) -> bool:
+        """Whether the part is durable; one that is not is taken away."""
+        try:
+            sync_file(self.fd)
+            release_pages(self.fd)
+            if named:
+                sync_folder(self.folder.root / PARTS)
+        except OSError:
+            _discard(self.folder, self.name)
+            return False
+        finally:
+            os.close(self.fd)
+        return True
+
+
+def start_part(folder: OutputFolder, name: str, data: bytes) -> Unsynced:
+    """Write an image to a file below `.retouch/parts/`, and let the kernel begin to bring it to the medium.
+
+    Of many parts that are begun before the first is waited for, the disk does much at once.
 
     Raises:
         StorageError: it could not be stored.
     """
-    return store(folder, name, lambda fd: write_all(fd, data), named=named)
+    return _start(folder, name, lambda fd: write_all(fd, data))
+
+
+def write_part(folder: OutputFolder, name: str, data: bytes) -> str:
+    """Store an image durably under `.retouch/parts/`; the name that it got, which differs after a failed sync.
+
+    Raises:
+        StorageError: it could not be stored.
+    """
+    return start_part(folder, name, data).sync(named=True)
 
 
 def leave_part(folder: OutputFolder, name: str, data: bytes) -> None:
@@ -80,55 +134,54 @@ def leave_part(folder: OutputFolder, name: str, data: bytes) -> None:
         try:
             write_all(fd, data)
         except BaseException:
-            _discard(Entry(parts, name))
+            _discard(folder, name)
             raise
         finally:
             os.close(fd)
 
 
-def store(folder: OutputFolder, name: str, fill: Callable[[int], None], *, named: bool = True) -> str:
+def store(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> str:
     """Store durably what `fill` writes to the descriptor that it is given; see `write_part`."""
-    for candidate in (name, f"{name.removesuffix('.part')}.2.part"):
-        with storage_errors(f"store a result in {folder.root}/{PARTS}"):
-            if _store(folder, candidate, fill, named=named):
-                return candidate
-    raise StorageError(f"cannot sync {folder.root / PARTS / name} to its disk, twice; check the disk before going on")
+    return _start(folder, name, fill).sync(named=True)
 
 
-def _store(folder: OutputFolder, name: str, fill: Callable[[int], None], *, named: bool) -> bool:
-    """Whether the part is durable; not so where the name is taken or a sync failed."""
-    with folder.at(PARTS) as parts:
+def _start(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> Unsynced:
+    for candidate in (name, _second(name)):
+        fd = _filled(folder, candidate, fill)
+        if fd is not None:
+            start_writing_back(fd)
+            return Unsynced(folder, candidate, fd, fill)
+    raise StorageError(_unsyncable(folder, name))
+
+
+def _second(name: str) -> str:
+    return name if name.endswith(".2.part") else f"{name.removesuffix('.part')}.2.part"
+
+
+def _unsyncable(folder: OutputFolder, name: str) -> str:
+    return f"cannot sync {folder.root / PARTS / name} to its disk, twice; check the disk before going on"
+
+
+def _filled(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> int | None:
+    """A new part, complete in the kernel's hands; None where the name is taken."""
+    with storage_errors(f"store a result in {folder.root}/{PARTS}"), folder.at(PARTS) as parts:
         try:
             fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=parts)
         except FileExistsError:
-            return False
+            return None
         try:
             fill(fd)
-            synced = _sync(folder, fd, named=named)
         except BaseException:
-            _discard(Entry(parts, name))
-            raise
-        finally:
             os.close(fd)
-        if not synced:
-            _discard(Entry(parts, name))
-        return synced
+            _discard(folder, name)
+            raise
+        return fd
 
 
-def _sync(folder: OutputFolder, fd: int, *, named: bool) -> bool:
-    try:
-        sync_file(fd)
-        release_pages(fd)
-        if named:
-            sync_folder(folder.root / PARTS)
-    except OSError:
-        return False
-    return True
-
-
-def _discard(entry: Entry) -> None:
-    with suppress(OSError):  # what stopped the write matters more; the next start takes the rest away
-        unlink(entry)
+def _discard(folder: OutputFolder, name: str) -> None:
+    with suppress(OSError, StorageError), folder.at(PARTS) as parts:
+        # What stopped the write matters more; the next start takes the rest away.
+        unlink(Entry(parts, name))
 
 
 def parts_of(folder: OutputFolder) -> list[str]:

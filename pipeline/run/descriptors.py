@@ -12,10 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pipeline.errors import StorageError
+from pipeline.outputs.folder import HELD
 from pipeline.run.threads import WORKERS
 
-OWN = 32
-"""Descriptors for ledgers, lock, cache, the committer, the reader of inputs and name resolution."""
+OWN = 32 + 2 * HELD
+"""Descriptors for ledgers, lock, cache and name resolution; the committer and the reader of inputs, which keep folders
+open. A part that waits for its sync takes the place of its request's socket."""
 PER_REQUEST = 3
 """A socket, a file that is sent, and the other end of the socket where the endpoint is embedded."""
 PER_WORKER = 6

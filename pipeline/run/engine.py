@@ -119,10 +119,11 @@ class Engine:
         batch: list[Examined] = []
         most, self._most = self._most, BATCH_TASKS
         until = time.monotonic() + BATCH_SECONDS
-        for task in tasks:
-            batch.append(task if isinstance(task, Examined) else self._examined(task))
-            if len(batch) >= most or time.monotonic() > until:
-                break
+        with self._context.folder.held():
+            for task in tasks:
+                batch.append(task if isinstance(task, Examined) else self._examined(task))
+                if len(batch) >= most or time.monotonic() > until:
+                    break
         return batch
 
     def _is_late(self) -> bool:

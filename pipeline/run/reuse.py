@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-from pipeline.ledger.committer import UnpublishedError
+from pipeline.ledger.entries import UnpublishedError
 from pipeline.ledger.records import Output, Reused
 from pipeline.outputs.folder import PARTS
 from pipeline.outputs.parts import part_name

@@ -155,6 +155,7 @@ def _committer(
         now=chance.now,
         limiter=CapacityLimiter(1),
         file=ledgers.number(path),
+        around=folder.held,
     )
 
 

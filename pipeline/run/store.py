@@ -8,19 +8,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import encode
-from pipeline.ledger.committer import UnpublishedError, stamp
+from pipeline.ledger.committer import stamp
+from pipeline.ledger.entries import UnpublishedError
 from pipeline.ledger.records import Output, Reused, Settled
 from pipeline.ledger.standing import STORAGE
 from pipeline.outcome import Outcome
 from pipeline.outputs.keep import keep_unusable
-from pipeline.outputs.parts import leave_part, part_name, write_part
+from pipeline.outputs.parts import Unsynced, leave_part, part_name, start_part
 from pipeline.outputs.publish import publish, retire
 from pipeline.outputs.spill import SpillPart
 from pipeline.run.context import Context
@@ -46,7 +47,7 @@ async def store(context: Context, work: Examined, line: Settled, received: Recei
         committed = await context.committer.commit(
             line,
             publish=lambda: publish_outputs(context, work, line.outputs),
-            prepare=lambda: setattr(line, "outputs", _write_parts(context, work, line, received.images)),
+            prepare=lambda: _write_parts(context, work, line, received.images),
         )
     except UnpublishedError as error:
         context.state.apply(line, error.where)
@@ -85,11 +86,39 @@ def outputs_of(work: Examined, line: Settled, images: Sequence[Image], run: str)
     ]
 
 
-def _write_parts(context: Context, work: Examined, line: Settled, images: Sequence[Image]) -> list[Output]:
-    return [
-        msgspec.structs.replace(output, part=write_part(context.folder, output.part or "", image.data, named=False))
-        for output, image in zip(outputs_of(work, line, images, context.run), images, strict=True)
-    ]
+def _write_parts(context: Context, work: Examined, line: Settled, images: Sequence[Image]) -> Callable[[], None]:
+    """Begin to store the images; what is returned waits until they are durable, and names them in the line.
+
+    The parts of several images are waited for at once: few files are open at a time.
+    """
+    outputs, parts = outputs_of(work, line, images, context.run), list[Unsynced]()
+    try:
+        for output, image in zip(outputs, images, strict=True):
+            parts.append(start_part(context.folder, output.part or "", image.data))
+    except BaseException:
+        for part in parts:
+            part.drop()
+        raise
+
+    def finish() -> None:
+        names = _synced(parts)
+        line.outputs = [msgspec.structs.replace(o, part=name) for o, name in zip(outputs, names, strict=True)]
+
+    if len(images) > 1:
+        finish()
+        return lambda: None
+    return finish
+
+
+def _synced(parts: Sequence[Unsynced]) -> list[str]:
+    """The names of the parts, each durable but for its name. Raises StorageError, and leaves no file open."""
+    waiting = list(parts)
+    try:
+        return [waiting.pop(0).sync() for _ in parts]
+    except StorageError:
+        for part in waiting:
+            part.drop()
+        raise
 
 
 async def _named(context: Context, line: Settled, names: Sequence[str]) -> tuple[Output, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from pipeline.durable import sync_file, sync_folder, write_all
 from pipeline.ledger.committer import Committer
 from pipeline.ledger.ledger_file import LedgerFile
 from pipeline.ledger.places import Where
-from pipeline.ledger.records import Output, Sent
+from pipeline.ledger.records import Sent
 from pipeline.outputs import publish as publishing
 from pipeline.outputs.folder import OWN, PARTS, OutputFolder
 from pipeline.run import attempt, store
@@ -29,7 +30,7 @@ def nothing(*_: object, **__: object) -> None:
 def no_temporary_name(patch: Patch) -> None:
     """Images are written under their final names at once."""
 
-    def write(context: Any, work: Any, line: Any, images: Any) -> list[Output]:
+    def write(context: Any, work: Any, line: Any, images: Any) -> Callable[[], object]:
         outputs = store.outputs_of(work, line, images, context.run)
         for output, image in zip(outputs, images, strict=True):
             home, _, name = output.path.rpartition("/")
@@ -39,7 +40,8 @@ def no_temporary_name(patch: Patch) -> None:
                 sync_file(fd)
                 os.close(fd)
             sync_folder(context.folder.root / home)
-        return [msgspec.structs.replace(output, part=None) for output in outputs]
+        line.outputs = [msgspec.structs.replace(output, part=None) for output in outputs]
+        return nothing
 
     patch.setattr(store, "_write_parts", write)
     patch.setattr(store, "publish_outputs", lambda context, work, outputs: [output.path for output in outputs])
@@ -91,7 +93,7 @@ def publish_before_settled(patch: Patch) -> None:
         for entry in group:
             if entry.publish is not None:
                 if entry.prepare is not None:
-                    entry.prepare()
+                    entry.prepare()()
                     entry.prepare = None
                 names = entry.publish()
                 entry.publish = lambda names=names: names
@@ -105,10 +107,13 @@ def settled_before_parts(patch: Patch) -> None:
     real_write, real_publish = store._write_parts, store.publish_outputs
     waiting: dict[str, Callable[[], object]] = {}
 
-    def note(context: Any, work: Any, line: Any, images: Any) -> list[Output]:
-        outputs = store.outputs_of(work, line, images, context.run)
-        waiting[outputs[0].part or ""] = lambda: real_write(context, work, line, images)
-        return outputs
+    def write_late(*these: Any) -> None:
+        real_write(*these)()
+
+    def note(context: Any, work: Any, line: Any, images: Any) -> Callable[[], object]:
+        line.outputs = store.outputs_of(work, line, images, context.run)
+        waiting[line.outputs[0].part or ""] = partial(write_late, context, work, line, images)
+        return nothing
 
     def publish(context: Any, work: Any, outputs: Any) -> list[str]:
         waiting.pop(outputs[0].part, nothing)()

@@ -97,7 +97,7 @@ def disk_refuses_parts(patch: Patch) -> None:
     def refuse(*_: object) -> str:
         raise StorageError("the disk refuses")
 
-    patch.setattr(store, "write_part", refuse)
+    patch.setattr(store, "start_part", refuse)
 
 
 def killed_before_a_parts_sync(patch: Patch) -> None:

@@ -16,7 +16,7 @@ from tests.faults.trial import Trial
 
 Make = Callable[..., Trial]
 
-STORED_NOWHERE = Moment("pipeline.run.store:write_part", REFUSE)
+STORED_NOWHERE = Moment("pipeline.run.store:start_part", REFUSE)
 """No part can be written, so that results go to the spill folder."""
 
 SPILLED = (STORED_NOWHERE, Moment("pipeline.outputs.spill:Spill.store", AFTER))

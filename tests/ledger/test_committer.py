@@ -19,7 +19,8 @@ from pipeline.durable import write_all
 from pipeline.errors import StorageError
 from pipeline.ledger import committer as committer_module
 from pipeline.ledger import ledger_file
-from pipeline.ledger.committer import COMMITS, Committer, UnpublishedError
+from pipeline.ledger.committer import COMMITS, Committer
+from pipeline.ledger.entries import UnpublishedError
 from pipeline.ledger.last_words import DISPENSABLE
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Record, Sent, Settled
@@ -63,6 +64,11 @@ def failing(code: int, calls: list[int] | None = None, *, times: int = 1) -> Cal
             raise OSError(code, f"injected: {os.strerror(code)}")
 
     return call
+
+
+def made() -> Callable[[], object]:
+    """Parts that are begun, and durable as soon as somebody waits for them."""
+    return str
 
 
 async def refused(committer: Committer, record: Record) -> str:
@@ -137,7 +143,7 @@ async def test_a_line_without_parts_waits_for_one_groups_parts_at_most(tmp_path:
         await committer.append(run())
         async with anyio.create_task_group() as workers:
             for number in range(3 * COMMITS):
-                workers.start_soon(committer.commit, settled(str(number), "succeeded"), str, str)
+                workers.start_soon(committer.commit, settled(str(number), "succeeded"), str, made)
             workers.start_soon(committer.append, sent("new"))
     kinds = [type(record) for record in written(tmp_path)[1:]]
     assert (len(kinds), kinds.count(Sent)) == (3 * COMMITS + 1, 1)
@@ -145,7 +151,7 @@ async def test_a_line_without_parts_waits_for_one_groups_parts_at_most(tmp_path:
 
 
 async def test_parts_are_made_before_their_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What makes the parts comes first, for all results of a group; then their folder is synced once."""
+    """All parts of a group are begun, then each is waited for; then their folder is synced once."""
     order: list[str] = []
     monkeypatch.setattr(committer_module, "sync_folder", lambda path: order.append(path.name))
     monkeypatch.setattr(ledger_file, "sync_file", lambda _: order.append("line"))
@@ -156,29 +162,34 @@ async def test_parts_are_made_before_their_folder_is_synced(tmp_path: Path, monk
             for name in "ab":
                 record = settled(name, "succeeded")
 
-                def make(name: str = name, record: Settled = record) -> None:
+                def finish(name: str = name, record: Settled = record) -> None:
                     order.append(f"part {name}")
                     record.code = name
 
+                def make(name: str = name, finish: Callable[[], None] = finish) -> Callable[[], None]:
+                    order.append(f"begin {name}")
+                    return finish
+
                 workers.start_soon(committer.commit, record, lambda name=name: order.append(f"name {name}"), make)
-    assert order == ["part a", "part b", "parts", "line", "name a", "name b"]
+    assert order == ["begin a", "begin b", "part a", "part b", "parts", "line", "name a", "name b"]
     assert [record.code for record in written(tmp_path) if isinstance(record, Settled)] == ["a", "b"]
 
 
-async def test_a_part_that_cannot_be_made_costs_its_own_result_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prepare", [failing(errno.ENOSPC), lambda: failing(errno.ENOSPC)], ids=["begun", "ended"])
+async def test_a_part_that_cannot_be_made_costs_its_own_result_its_line(
+    tmp_path: Path, prepare: Callable[[], Callable[[], object]]
+) -> None:
     """Its worker hears of it and nothing is named; the others of the group are written."""
     async with serving(tmp_path) as committer:
         await committer.append(run())
 
         async def without_part() -> None:
             with pytest.raises(StorageError, match="No space"):
-                await committer.commit(
-                    settled("a", "succeeded"), lambda: pytest.fail("published"), failing(errno.ENOSPC)
-                )
+                await committer.commit(settled("a", "succeeded"), lambda: pytest.fail("published"), prepare)
 
         async with anyio.create_task_group() as workers:
             workers.start_soon(without_part)
-            workers.start_soon(committer.commit, settled("b", "succeeded"), str, str)
+            workers.start_soon(committer.commit, settled("b", "succeeded"), str, made)
     assert [record.task for record in written(tmp_path) if isinstance(record, Settled)] == ["b"]
 
 

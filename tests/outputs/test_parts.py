@@ -22,10 +22,12 @@ from pipeline.outputs.parts import (
     parts_of,
     read_part,
     remove_part,
+    start_part,
     write_part,
 )
 
 NAME = part_name("20261101T030000Z-k3", "ab" * 32, 1, 2)
+OTHER = part_name("20261101T030000Z-k3", "ab" * 32, 1, 3)
 
 
 def fail_first(count: int) -> object:
@@ -70,14 +72,25 @@ def test_a_part_is_synced_with_its_folder_before_it_is_reported(
     assert calls == ["file", "parts"]
 
 
-def test_a_part_of_a_group_leaves_the_folder_to_who_syncs_it_for_all(
+def test_parts_of_a_group_are_begun_before_the_first_is_waited_for(
     folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The folder is left to who syncs it for all."""
     calls: list[str] = []
+    monkeypatch.setattr(parts, "start_writing_back", lambda fd: calls.append("begun"))
     monkeypatch.setattr(parts, "sync_file", lambda fd: calls.append("file"))
     monkeypatch.setattr(parts, "sync_folder", lambda path: calls.append(path.name))
-    write_part(folder, NAME, b"picture", named=False)
-    assert calls == ["file"]
+    begun = [start_part(folder, name, name.encode()) for name in (NAME, OTHER)]
+    assert [part.sync() for part in begun] == [NAME, OTHER]
+    assert calls == ["begun", "begun", "file", "file"]
+    assert [read_part(folder, name) for name in (NAME, OTHER)] == [NAME.encode(), OTHER.encode()]
+
+
+def test_a_part_that_was_begun_in_vain_is_taken_away(folder: OutputFolder) -> None:
+    open_before = len(os.listdir("/dev/fd"))
+    start_part(folder, NAME, b"picture").drop()
+    assert parts_of(folder) == []
+    assert len(os.listdir("/dev/fd")) == open_before
 
 
 def test_a_short_write_is_continued(folder: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +119,10 @@ def test_a_second_failed_fsync_is_a_storage_error_that_leaves_no_file(
     assert parts_of(folder) == []
 
 
-def test_only_the_pages_of_a_large_part_that_is_synced_are_offered_to_the_kernel(
+def test_the_kernel_is_told_to_begin_and_is_offered_the_pages_of_a_large_part_that_is_synced(
     folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not before the sync, not for a small part, and a kernel that takes no hint changes nothing."""
+    """A small part's pages are kept, and a kernel that takes no hint changes nothing."""
     calls: list[str] = []
 
     def advise(fd: int, offset: int, length: int, advice: int) -> None:
@@ -118,11 +131,12 @@ def test_only_the_pages_of_a_large_part_that_is_synced_are_offered_to_the_kernel
 
     monkeypatch.setattr("pipeline.outputs.parts.sync_file", lambda fd: calls.append("sync"))
     monkeypatch.setattr(os, "posix_fadvise", advise)
-    assert write_part(folder, NAME, b"x" * (1 << 20), named=False) == NAME
-    assert calls == ["sync", f"{1 << 20} 0 0 {os.POSIX_FADV_DONTNEED}"]
+    hint = f"{1 << 20} 0 0 {os.POSIX_FADV_DONTNEED}"
+    assert start_part(folder, NAME, b"x" * (1 << 20)).sync() == NAME
+    assert calls == [hint, "sync", hint]
     calls.clear()
-    write_part(folder, part_name("20261101T030000Z-k3", "ab" * 32, 1, 3), b"x" * 4096, named=False)
-    assert calls == ["sync"]
+    start_part(folder, OTHER, b"x" * 4096).sync()
+    assert calls == [f"4096 0 0 {os.POSIX_FADV_DONTNEED}", "sync"]
 
 
 def test_a_part_that_is_there_is_never_overwritten(folder: OutputFolder) -> None:

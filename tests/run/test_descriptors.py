@@ -15,8 +15,8 @@ from pipeline.run.descriptors import OWN, PER_REQUEST, PER_WORKER, slots_for, sl
     ("allowed", "concurrency", "slots"),
     [
         (1024, 16, 16),
-        (1024, 5000, 319),
-        (256, 64, 63),
+        (1024, 5000, 314),
+        (256, 64, 58),
         (24, 16, 0),
         (0, 1, 0),
         (10 + OWN + 8, 16, 0),
