@@ -106,14 +106,15 @@ def rival(name: str, ground: Ground, work: Work) -> Measured:
     return Measured(len(work.items), json.loads(taken.said)["seconds"], taken.wall, taken.cpu, taken.memory)
 
 
-def retouch(ground: Ground, work: Work, *, check: str = "full", shards: int = 1) -> Measured:
+def retouch(ground: Ground, work: Work, *, check: str | None = None, shards: int = 1) -> Measured:
     """`retouch run` with all that it does by default, timed from the first `sent` to the last `settled` of the ledger.
 
-    `check` is `output.check`; `shards` runs at once share the work and the number of requests at once.
+    `check` is `output.check`, None for what it is by default; `shards` runs at once share the work and the number of requests at once.
     """
     manifest = ground.folder / "job.yaml"
     described = job(ground, work)
-    described["output"]["check"] = check
+    if check is not None:
+        described["output"]["check"] = check
     described["limits"]["concurrency"] //= shards
     manifest.write_text(json.dumps(described))
     run = [RETOUCH, "run", str(manifest), "--json"]

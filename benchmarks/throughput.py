@@ -21,7 +21,7 @@ CLIENTS: Mapping[str, Client] = {
     "openai SDK": partial(contest.rival, "sdk"),
     "aiohttp loop": partial(contest.rival, "loop"),
     "Retouch": contest.retouch,
-    "Retouch, output.check: fast": partial(contest.retouch, check="fast"),
+    "Retouch, output.check: full": partial(contest.retouch, check="full"),
     "Retouch, two shards": partial(contest.retouch, shards=2),
     "wrk": contest.wrk,
 }

@@ -55,9 +55,12 @@ def read_document(data: bytes, file: str) -> Document:
     text = _decode(data, file)
     build = _Build(file)
     try:
-        _survey(text, build)
+        _survey(text, build, _LOADER)
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in str(error.problem):
+            # libyaml reads ahead, up to a limit of its own: PyYAML's own scanner tells where ours was passed.
+            _survey(text, _Build(file), yaml.SafeLoader)
         raise JobError([explain(error, text, file)]) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise JobError([Problem(f"this is not YAML: {error}", file=file)]) from error
@@ -104,10 +107,10 @@ def _at(before: str, file: str, what: str, expected: str) -> Problem:
     return Problem(what, expected, "", file, line, len(before) - before.rfind("\n"))
 
 
-def _survey(text: str, build: _Build) -> None:
+def _survey(text: str, build: _Build, loader: Any) -> None:
     """Reads the whole file once without recursion: its syntax, depth, tags and number of documents."""
     depth = documents = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -191,8 +191,8 @@ class Output(Model):
     """Template of an output's path in the folder, without extension."""
     spill: Text | None = None
     """Folder on another file system for paid results that cannot be stored; default: $XDG_STATE_HOME/retouch."""
-    check: Literal["full", "fast"] = "full"
-    """How closely each result is looked at before it is stored: all its pixel data, or its checksums and structure."""
+    check: Literal["full", "fast"] = "fast"
+    """How closely each result is looked at before it is stored: its checksums and structure, or all its pixel data."""
 
 
 class Manifest(Model):
