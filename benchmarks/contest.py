@@ -109,7 +109,7 @@ def rival(name: str, ground: Ground, work: Work) -> Measured:
 def retouch(ground: Ground, work: Work, *, check: str | None = None, shards: int = 1) -> Measured:
     """`retouch run` with all that it does by default, timed from the first `sent` to the last `settled` of the ledger.
 
-    `check` is `output.check`, None for what it is by default; `shards` runs at once share the work and the number of requests at once.
+    `check` is `output.check`, None for the default; `shards` runs at once share the work and the requests at once.
     """
     manifest = ground.folder / "job.yaml"
     described = job(ground, work)

@@ -15,7 +15,6 @@ from functools import partial
 
 import anyio
 from anyio import CapacityLimiter
-from anyio.abc import TaskGroup
 from msgspec import Struct
 
 from pipeline.control.stop_on import common_cut, too_many_failures, too_many_in_doubt
@@ -36,6 +35,7 @@ from pipeline.run.retrying import attempts
 from pipeline.run.reuse import reuse
 from pipeline.run.summary import Failure as TaskFailure
 from pipeline.run.survey import WARNINGS, Survey
+from pipeline.run.workers import Workers
 from pipeline.tasks.task import Task
 from pipeline.threads import in_thread
 
@@ -73,9 +73,9 @@ class Engine:
         self._examiner = examiner
         self._limit = limit
         self._on_end = on_end
-        self._window = CapacityLimiter(2 * context.admission.ceiling + 32)
+        self._window = 2 * context.admission.ceiling + 32
         self._reader = CapacityLimiter(1)
-        self._leaders: dict[str, anyio.Event] = {}
+        self._leaders: dict[str, anyio.Event | None] = {}
         self._doubts: list[float] = []
         self._failed = 0
         self._edited = 0
@@ -94,11 +94,12 @@ class Engine:
     async def run(self, tasks: Iterator[Task | Examined], total: int) -> None:
         """Bring every task to its end; where tasks cannot be listed to the end, the rest of `total` is pending."""
         async with anyio.create_task_group() as lives:
+            workers = Workers(lives, self._window, self._live)
             try:
                 while batch := await in_thread(partial(self._next_batch, tasks), self._reader):
                     for work in batch:
-                        await self._start(work, lives)
-                    if self._is_late():
+                        await self._start(work, workers)
+                    if self._is_late(workers.busy):
                         self._listed = False
                         break
             except (RetouchError, OSError) as error:
@@ -107,6 +108,8 @@ class Engine:
             except Exception as error:
                 self._context.halt.bug(error)
                 self._listed = False
+            finally:
+                workers.close()
         if not self._listed:
             self._context.tally.tasks["pending"] += max(0, total - self._context.tally.finished)
 
@@ -126,9 +129,9 @@ class Engine:
                     break
         return batch
 
-    def _is_late(self) -> bool:
+    def _is_late(self, busy: int) -> bool:
         """Whether the listing alone keeps a run from its end that is to stop."""
-        if not self._context.halt.draining or self._window.borrowed_tokens:
+        if not self._context.halt.draining or busy:
             return False
         now = time.monotonic()
         self._drained_at = now if self._drained_at is None else self._drained_at
@@ -138,21 +141,16 @@ class Engine:
         unread = self._context.halt.draining or self._limit.passes_over(task)
         return self._examiner.examine_to_send(task, Look.STAT if unread else Look.HASH)
 
-    async def _start(self, work: Examined, lives: TaskGroup) -> None:
+    async def _start(self, work: Examined, workers: Workers[Examined]) -> None:
         needs_life = work.verb in (Verb.SEND, Verb.REUSE) or work.kind is Class.INVALID
         if work.verb is Verb.SEND and not self._limit.admits(work.task):
             return
         if not needs_life or (self._context.halt.draining and work.verb is not Verb.REPORT):
             self._end(self._told(work))
-            return
-        borrower = object()
-        try:
-            self._window.acquire_on_behalf_of_nowait(borrower)
-        except anyio.WouldBlock:
-            await self._window.acquire_on_behalf_of(borrower)
-        lives.start_soon(self._live, work, borrower)
+        else:
+            await workers.start(work)
 
-    async def _live(self, work: Examined, borrower: object) -> None:
+    async def _live(self, work: Examined) -> None:
         try:
             self._end(await self._conclude(work))
         except StorageError as error:
@@ -161,30 +159,35 @@ class Engine:
         except Exception as error:
             self._context.halt.bug(error)
             self._end(End(work.task, "pending"))
-        finally:
-            self._window.release_on_behalf_of(borrower)
 
     async def _conclude(self, work: Examined) -> End:
         """Lead the request where nobody does; else wait for who leads it, and look again."""
         while work.verb in (Verb.SEND, Verb.REUSE):
-            leader = self._leaders.get(work.fingerprint)
-            if leader is None and not self._examiner.outdated(work):
+            if work.fingerprint in self._leaders:
+                await self._led(work.fingerprint)
+            elif not self._examiner.outdated(work):
                 end = await self._lead(work)
                 if end is not None:
                     return end
-            elif leader is not None:
-                await leader.wait()
             work = await self._context.in_thread(partial(self._examiner.examine, work.task, Look.AFRESH))
         return await self._told_durably(work)
 
     async def _lead(self, work: Examined) -> End | None:
         """Take over or buy the result; None where the task must be looked at again, as a file of it changed."""
-        mine = self._leaders[work.fingerprint] = anyio.Event()
+        self._leaders[work.fingerprint] = None
         try:
             return await (self._reuse(work) if work.verb is Verb.REUSE else self._send(work))
         finally:
-            del self._leaders[work.fingerprint]
-            mine.set()
+            followers = self._leaders.pop(work.fingerprint)
+            if followers is not None:
+                followers.set()
+
+    async def _led(self, fingerprint: str) -> None:
+        """Wait for the end of who leads a request; few requests have anyone who waits."""
+        over = self._leaders[fingerprint]
+        if over is None:
+            over = self._leaders[fingerprint] = anyio.Event()
+        await over.wait()
 
     async def _send(self, work: Examined) -> End | None:
         ended = await attempts(self._context, work, self._judge)

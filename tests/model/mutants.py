@@ -149,11 +149,11 @@ def _two_leaders(patch: Patch) -> None:
     """Two tasks with one request both make it."""
 
     class Nobody(dict[str, Any]):
-        def get(self, *_: Any) -> None:
-            return None
+        def __contains__(self, _: object) -> bool:
+            return False
 
-        def __delitem__(self, key: str) -> None:
-            self.pop(key, None)
+        def pop(self, key: str, *_: Any) -> Any:
+            return super().pop(key, None)
 
     plain = engine.Engine.__init__
 
