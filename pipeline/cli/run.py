@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shlex
 import sys
@@ -59,6 +58,7 @@ def command(
 
     The first Ctrl-C (or SIGTERM) lets requests in flight finish, the second cancels them, the third exits at once.
     """
+    from pipeline.cli.process import settle
     from pipeline.cli.progress import view_for
     from pipeline.cli.records import print_records
     from pipeline.cli.terminal import print_json, say
@@ -75,8 +75,11 @@ def command(
         argv=tuple(sys.argv[1:]),
         **options,
     )
-    gc.freeze()  # what is there by now lives to the end: no collection need look at it again
-    summary = run_with(load(job), flags, view=view_for(quiet=quiet, verbose=verbose), signals=True)
+    loaded = load(job)
+    import pipeline.run.perform  # noqa: F401 - all that a run needs, before the process settles
+
+    settle()
+    summary = run_with(loaded, flags, view=view_for(quiet=quiet, verbose=verbose), signals=True)
     for line in failure_lines(summary, job, sandbox=flags.sandbox):
         say(line)
     if not quiet and summary.ledger is not None:
