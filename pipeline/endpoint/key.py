@@ -54,13 +54,11 @@ class Key:
     def mask(self, text: AnyStr) -> AnyStr:
         """The text with every form of the key replaced by `***`."""
         if isinstance(text, str):
-            if text.isascii():  # other letters may count as the same in another case
-                lower = text.lower()
-                if not any(sign in lower for sign in self._signs):
-                    return text
+            # Of other letters some count as the same as one of the key.
+            if text.isascii() and _is_without(text.lower(), self._signs):
+                return text
             return self._in_text.sub(MASK, text)
-        in_lower_case = text.lower()
-        if not any(sign in in_lower_case for sign in self._signs_in_bytes):
+        if _is_without(text.lower(), self._signs_in_bytes):
             return text
         return self._in_bytes.sub(MASK.encode(), text)
 
@@ -180,6 +178,13 @@ def _signs(secret: str) -> tuple[str, ...]:
         return ()
     forms = [secret[:_PREFIX], *(_own_base64(secret) if len(secret) >= _SHORTEST_KNOWN else [])]
     return tuple(max(_ALNUM.findall(form), key=len, default="").lower() for form in forms)
+
+
+def _is_without(text: AnyStr, signs: tuple[AnyStr, ...]) -> bool:
+    for sign in signs:  # noqa: SIM110 - a loop takes half the time of `all`
+        if sign in text:
+            return False
+    return True
 
 
 def _escaped(char: str) -> str:
