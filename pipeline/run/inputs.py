@@ -18,7 +18,7 @@ from pipeline.ledger.records import Input, Reused, Settled
 from pipeline.mime import Mime
 from pipeline.tasks.cache import InputCache
 from pipeline.tasks.dimensions import Pixels, dimensions
-from pipeline.tasks.identity import fingerprint
+from pipeline.tasks.identity import fields_part, files_part, joined
 from pipeline.tasks.inputs import InputFile, Known, Unusable, inspect
 from pipeline.tasks.task import Input as Wanted
 from pipeline.tasks.task import Role, Task
@@ -119,8 +119,10 @@ class Inputs:
             return inspect(path, known=Known("", *_stat_of(path)))
         return InputFile(path, "", 0, 0, "image/png")
 
-    def latest(self, inputs: Sequence[SentFile]) -> tuple[SentFile, ...] | None:
+    def latest(self, inputs: tuple[SentFile, ...]) -> tuple[SentFile, ...] | None:
         """The same inputs with the media types that were not read; None where one of those is another by now."""
+        if all(file.mime for file in inputs):
+            return inputs
         files = []
         for file in inputs:
             if file.mime is not None:
@@ -157,9 +159,13 @@ def edit_of(task: Task, inputs: Sequence[SentFile], idempotency_key: str) -> Edi
 
 def fingerprint_of(task: Task, inputs: Sequence[SentFile], generation: int) -> str:
     """The fingerprint of a task's request with these inputs."""
+    return joined(fields_part(task.fields), generation, files_part_of(inputs), task.repeat)
+
+
+def files_part_of(inputs: Sequence[SentFile]) -> bytes:
+    """What a fingerprint says of these inputs."""
     images = [file.sha256 for file in inputs if file.role != "mask"]
-    mask = next((file.sha256 for file in inputs if file.role == "mask"), None)
-    return fingerprint(task.fields, images, mask, task.repeat, generation)
+    return files_part(images, next((file.sha256 for file in inputs if file.role == "mask"), None))
 
 
 def sizes_of(inputs: Sequence[SentFile]) -> Sizes:
