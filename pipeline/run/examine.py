@@ -223,13 +223,8 @@ class Examiner:
         outputs = self._presence(last.outputs) if last is not None else Presence.MISSING
         done = relation == "same" and outputs is not Presence.MISSING
         found = None if done else self._find(history, wanted)
-        facts = Facts(
-            relation,
-            outputs,
-            bool(history.sources),
-            found is not None,
-            standing_of(history, self.job.manifest.retries),
-        )
+        standing = standing_of(history, self.job.manifest.retries)
+        facts = Facts(relation, outputs, bool(history.sources), found is not None, standing)
         ruling = decide(facts, self.job.manifest.rerun)
         return self.obstacle(task, inputs, ruling.verb) or self._as_examined(task, ruling, found, last)
 
@@ -246,9 +241,7 @@ class Examiner:
         return _invalid(task, "name_taken", f"{place} is not of this job; move it away or change output.path")
 
     def _as_examined(self, task: Task, ruling: Ruling, found: Found | None, last: Last | None) -> Examined:
-        warning = None
-        if ruling.edited and last is not None:
-            warning = _EDITED.format(task.id)
+        warning = _EDITED.format(task.id) if ruling.edited and last is not None else None
         return Examined(task, ruling.verb, ruling.kind, again=ruling.again, found=found, warning=warning)
 
     def _relation(
