@@ -17,6 +17,9 @@ class Outcome(StrEnum):
     STOPPED = "stopped"
     INVALID = "invalid"
 
+    # That of its text, to which it is equal. `Enum`'s, of the name, is Python code, and each attempt needs many.
+    __hash__ = str.__hash__
+
 
 BILLED = frozenset({Outcome.SUCCEEDED, Outcome.IN_DOUBT, Outcome.UNUSABLE})
 """Outcomes of attempts that were, or may have been, billed."""

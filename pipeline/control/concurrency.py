@@ -101,7 +101,8 @@ class LiveLimit:
     @property
     def limit(self) -> int:
         """Requests that may be in flight; at least 1."""
-        return max(1, floor(min(self._window, START if self._doubtful else self._window) + 1e-9))
+        window = min(self._window, START) if self._doubtful else self._window
+        return max(1, floor(window + 1e-9))
 
     @property
     def history(self) -> list[Change]:

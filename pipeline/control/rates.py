@@ -72,17 +72,23 @@ class Rates:
 
     def wait(self, charge: Charge, now: float) -> float:
         """Seconds until a request may be sent; 0 for now."""
-        return max(bucket.wait(amount, now) for bucket, amount in self._each(charge))
+        return max(
+            self._requests.wait(charge.requests, now),
+            self._images.wait(charge.images, now),
+            self._tokens.wait(charge.tokens, now),
+        )
 
     def take(self, charge: Charge, now: float) -> None:
         """Charge a request that is sent now."""
-        for bucket, amount in self._each(charge):
-            bucket.take(amount, now)
+        self._requests.take(charge.requests, now)
+        self._images.take(charge.images, now)
+        self._tokens.take(charge.tokens, now)
 
     def settle(self, charge: Charge, actual: Charge, now: float) -> None:
         """Put what a request took in place of what was charged; `Charge(0, 0, 0)` where it was never sent."""
-        for (bucket, charged), (_, amount) in zip(self._each(charge), self._each(actual), strict=True):
-            bucket.give(charged - amount, now)
+        self._requests.give(charge.requests - actual.requests, now)
+        self._images.give(charge.images - actual.images, now)
+        self._tokens.give(charge.tokens - actual.tokens, now)
 
     def heed(self, said: Allowances, now: float, started: float | None = None) -> None:
         """Take in what an answer says; `started` is when its request was sent, as it cannot know of later ones."""
@@ -104,9 +110,6 @@ class Rates:
         """The share of the tightest allowance that was used in the last minute; None where nothing is limited."""
         buckets = (self._requests, self._images, self._tokens)
         return max((share for bucket in buckets if (share := bucket.used_share(now)) is not None), default=None)
-
-    def _each(self, charge: Charge) -> tuple[tuple[Bucket, int], ...]:
-        return (self._requests, charge.requests), (self._images, charge.images), (self._tokens, charge.tokens)
 
 
 class Bucket:

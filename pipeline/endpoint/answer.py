@@ -22,6 +22,8 @@ _MAX_COUNT = 1 << 53
 
 _SUMS = frozenset({"input_tokens", "output_tokens", "total_tokens"})
 
+_USAGE = msgspec.json.Decoder(dict[str, Any])
+
 Document = Mapping[str, msgspec.Raw]
 
 
@@ -83,7 +85,13 @@ def read_usage(document: Document) -> dict[str, Any] | None:
 
     All zero is what LiteLLM's proxy sends where its upstream sent nothing. A name that cannot be printed is left out.
     """
-    usage = read_plain(document, "usage")
+    raw = document.get("usage")
+    if raw is None or len(memoryview(raw)) > _MAX_PLAIN:
+        return None
+    try:
+        usage: Any = _USAGE.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        usage = read_plain(document, "usage")  # it takes more: half an emoji in a name, NaN
     if not isinstance(usage, dict):
         return None
     counts: dict[str, Any] = {}
@@ -97,7 +105,7 @@ def read_usage(document: Document) -> dict[str, Any] | None:
         elif value is not None and "tokens" in name:
             counts[name] = value
     flat = [count for value in counts.values() for count in (value.values() if isinstance(value, dict) else [value])]
-    told = {"input_tokens", "output_tokens"} <= counts.keys() and any(flat)
+    told = "input_tokens" in counts and "output_tokens" in counts and any(flat)
     return counts if told and all(map(_is_count, flat)) else None
 
 

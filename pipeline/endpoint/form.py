@@ -148,7 +148,9 @@ def _flat(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _flat_value(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
+    if type(value) is str:  # nearly all of them
+        yield name, value
+    elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flat_value(f"{name}[{key}]", inner)
     elif isinstance(value, list | tuple):
@@ -167,10 +169,13 @@ def _escaped(name: str) -> str:
 def _joined(pieces: Iterable[bytes | FilePiece]) -> tuple[bytes | FilePiece, ...]:
     """Neighbouring literals as one, so that each costs one write."""
     joined: list[bytes | FilePiece] = []
+    literals: list[bytes] = []
     for piece in pieces:
-        last = joined[-1] if joined else None
-        if isinstance(piece, bytes) and isinstance(last, bytes):
-            joined[-1] = last + piece
-        else:
-            joined.append(piece)
-    return tuple(joined)
+        if isinstance(piece, bytes):
+            literals.append(piece)
+            continue
+        if literals:
+            joined.append(b"".join(literals))
+            literals.clear()
+        joined.append(piece)
+    return (*joined, b"".join(literals)) if literals else tuple(joined)

@@ -23,6 +23,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -67,20 +68,21 @@ def judge(reply: Reply, key: Key | None, now: float) -> Verdict:
     answered = 200 <= reply.status < 300
     plain = read_at_once(reply.body) if answered else None
     document = plain[1] if plain else read_document(reply.body)
+    # An object that is closed is whole, however the connection ended behind it; what was paid for is taken.
+    images = plain[0] if plain else read_images(document) if document and answered else ()
     verdict = Verdict(
         Outcome.SUCCEEDED,
         status=reply.status,
         request_id=_request_id(reply.headers, key),
         retry_after=retry_after(reply.headers, now),
         usage=_usage(document, key) if document else None,
+        images=images,
     )
-    # An object that is closed is whole, however the connection ended behind it; what was paid for is taken.
-    images = plain[0] if plain else read_images(document) if document and answered else ()
     if any(image.data is not None for image in images):
-        return replace(verdict, images=images)
+        return verdict
     kept = kept_body(reply, key) if answered else None
     if any(image.url is not None for image in images):
-        return replace(verdict, images=images, body_kept=kept)
+        return replace(verdict, body_kept=kept)
     # Masked first: of a key that is cut or taken for a tag the rest would pass.
     complaint = read_complaint(_beginning(reply.body, _LONGEST, key), document)
     return replace(
@@ -88,7 +90,6 @@ def judge(reply: Reply, key: Key | None, now: float) -> Verdict:
         outcome=_outcome(reply, reply.status, complaint),
         code=clean(_code(reply, complaint, document, images), key),
         message=clean(reply.detail if reply.failure and not complaint.codes else complaint.message, key) or None,
-        images=images,
         body_kept=kept,
     )
 
@@ -107,8 +108,9 @@ def _beginning(body: bytes | bytearray, size: int, key: Key | None) -> bytes:
 
 def clean(text: str, key: Key | None) -> str:
     """A server's words on one line: without the key, control characters and lone surrogates, at most 500 characters."""
-    masked = mask(text.encode("utf-8", "replace").decode(), key)
-    line = " ".join("".join(c if c.isprintable() else " " for c in masked[:_LONGEST]).split())
+    sound = text if text.isascii() else text.encode("utf-8", "replace").decode()
+    words = mask(sound, key)[:_LONGEST]
+    line = " ".join((words if words.isprintable() else "".join(c if c.isprintable() else " " for c in words)).split())
     return line if len(line) <= _MAX_MESSAGE else line[: _MAX_MESSAGE - 1] + "…"
 
 
@@ -151,6 +153,12 @@ def _code(reply: Reply, complaint: Complaint, document: Document | None, images:
 def _usage(document: Document, key: Key | None) -> dict[str, Any] | None:
     """What the endpoint counted; None where that repeats the key or is too long to be a count."""
     usage = read_usage(document)
+    if usage is None:
+        return None
+    # A key holds no white space: what is not in the shortest spelling is in none that is spaced out.
+    short = msgspec.json.encode(usage)
+    if 2 * len(short) <= _LONGEST and short.isascii() and mask(short, key) == short:
+        return usage
     told = json.dumps(usage)
     return usage if mask(told, key) == told and len(told) <= _LONGEST else None
 

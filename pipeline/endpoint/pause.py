@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+_NAMES = (("retry-after-ms", "retry-after"), ("llm_provider-retry-after-ms", "llm_provider-retry-after"))
 _NUMBER = re.compile(r"\d{1,300}(\.\d{1,300})?")
 
 
@@ -17,11 +18,11 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     from the server's clock leave a wrong local clock out of it. Junk, negative numbers and past dates are no
     answer; a huge number is given as it is.
     """
-    for prefix in ("", "llm_provider-"):
-        milliseconds = _number(headers.get(f"{prefix}retry-after-ms", ""))
+    for name_ms, name in _NAMES:
+        milliseconds = _number(headers.get(name_ms, ""))
         if milliseconds is not None:
             return milliseconds / 1000
-        value = headers.get(f"{prefix}retry-after", "")
+        value = headers.get(name, "")
         seconds = _number(value)
         if seconds is None:
             seconds = _until(value, headers.get("date", ""), now)
@@ -31,6 +32,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _number(text: str) -> float | None:
+    if not text:
+        return None
     return float(text.strip()) if _NUMBER.fullmatch(text.strip()) else None
 
 
@@ -44,6 +47,8 @@ def _until(date: str, server_now: str, now: float) -> float | None:
 
 def _epoch(date: str) -> float | None:
     """An HTTP date in seconds since the epoch; https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7."""
+    if not date:
+        return None
     try:
         parsed: datetime = parsedate_to_datetime(date)
         return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()

@@ -23,6 +23,8 @@ MOST_TOKENS: Final = 2**53
 """More than this in a usage is no count."""
 
 _EXACT: Final = Context(prec=100)
+_MAPPINGS: Final = (dict, Mapping)
+"""A dict is told at once, any other mapping by a longer look."""
 
 
 class Price(Struct, frozen=True):
@@ -86,7 +88,7 @@ def cost_of(usage: Mapping[str, Any] | None, price: Price | None) -> Decimal | N
         return None
     given = _parts(usage, "input")
     made = _parts(usage, "output")
-    if given is None or made is None or not sum((*given, *made)):
+    if given is None or made is None or not (any(given) or any(made)):
         return None
     text, images, other = given
     made_text, made_images, made_other = made
@@ -147,16 +149,16 @@ def _bounds(price: Price | None, split: _Input | None, output: Span | None) -> t
 def _dollars(*parts: tuple[int, Decimal]) -> Decimal:
     total = Decimal(0)
     for tokens, price in parts:
-        total = _EXACT.add(total, _EXACT.multiply(Decimal(tokens), price))
+        total = _EXACT.fma(tokens, price, total)
     return _EXACT.scaleb(total, -MILLION)
 
 
 def _parts(usage: Mapping[str, Any], side: str) -> tuple[int, int, int] | None:
     """Tokens of text, of images, and of neither by the details; None where a count is none."""
     details = usage.get(f"{side}_tokens_details") or {}
-    if not isinstance(details, Mapping):
+    if not isinstance(details, _MAPPINGS):
         return None
-    text, images = (_count(details.get(name, 0)) for name in ("text_tokens", "image_tokens"))
+    text, images = _count(details.get("text_tokens", 0)), _count(details.get("image_tokens", 0))
     total = _count(usage.get(f"{side}_tokens", None if not details else 0))
     if text is None or images is None or total is None:
         return None

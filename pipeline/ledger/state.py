@@ -15,7 +15,6 @@ from array import array
 from threading import Lock
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from pipeline.ledger.covered import Covered
@@ -121,10 +120,12 @@ class State:
         with self._lock:
             row = self._fingerprints.find(key)
             if row < 0:
-                return History()
+                return _NO_PAST
             now, first, attempts = self._now(row), self._sources[row], self._attempts[row]
             sources = self._more_sources.get(row) or ((first,) if first != NOWHERE else ())
-        return History(**msgspec.structs.asdict(now), attempts=attempts, sources=sources)
+        return History(
+            now.billed, now.unusable, now.last, now.code, now.where, now.open_key, attempts=attempts, sources=sources
+        )
 
     def generation(self, base: str) -> int:
         """The generation that is wanted of a base fingerprint."""
@@ -193,7 +194,10 @@ class State:
         places = self._sent.get(sent)
         if places is None:
             return None
-        closed = places.pop(next((at for at, one in enumerate(places) if one.where.file == file), 0))
+        at = 0
+        if len(places) > 1:
+            at = next((at for at, one in enumerate(places) if one.where.file == file), 0)
+        closed = places.pop(at)
         if not places:
             del self._sent[sent]
         return closed.held
@@ -242,6 +246,7 @@ class State:
         return self._open.get(row) or (_SUCCESS if self._succeeded[row] else _NOTHING)
 
 
+_NO_PAST = History()
 _NOTHING = Course()
 _SUCCESS = Course(last=Outcome.SUCCEEDED)
 

@@ -3,8 +3,9 @@
 Contract:
 
 1. Only what is surely sound is passed: whatever is damaged or unusual is None, and decoding decides about it.
-2. All chunks are looked at with their checksums. What surrounds the pixels is left to Pillow, in a copy of the file
-   that has one pixel: a text or palette that it refuses does not pass.
+2. All chunks are looked at with their checksums. What surrounds the pixels passes where Pillow reads nothing of it that
+   can be wrong, else it is left to Pillow, in a copy of the file that has one pixel: a text or palette that it refuses
+   does not pass. Text that it takes for an order of its own about the pixels is left to decoding.
 3. `whole` inflates all pixel data, checksum and filters included: then nothing passes that Pillow refuses. Without it
    only the first `START` bytes are inflated; what may pass is pixel data that its writer compressed wrongly further on,
    under checksums that are right.
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct, field
+from PIL.PngImagePlugin import PngStream
 from zlib_ng import zlib_ng
 
 from pipeline.decode import MAX_PIXELS, Picture, decode
@@ -48,6 +50,19 @@ _PALETTE: Final = 3
 _UNUSUAL: Final = frozenset({b"acTL", b"fcTL", b"fdAT"})
 """Chunks of animations, whose frames have sizes of their own."""
 
+_READ: Final = frozenset(name[6:].encode() for name in dir(PngStream) if name.startswith("chunk_"))
+"""Kinds of chunks that Pillow reads; it steps over all others, such as the C2PA manifest of an endpoint's picture."""
+
+_LENGTHS: Final = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}
+"""Bytes of those chunks that are a few numbers: Pillow takes any numbers, and refuses only what is too short."""
+
+_TEXTS: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_MOST_TEXT: Final = 1 << 20
+"""Bytes of plain text in a file up to which Pillow, which takes 64 MiB, is not asked."""
+
+_ORDERS: Final = frozenset({b"bbox", b"interlace", b"progressive", b"transparency"})
+"""Keywords under which a text stands where Pillow, or `decode`, looks for what the picture's own chunks say."""
+
 
 class _Header(Struct, frozen=True):
     width: int
@@ -64,18 +79,18 @@ class _Header(Struct, frozen=True):
         return (width * self.depth * _SAMPLES[self.colour] + 7) // 8
 
 
-class _Parts(Struct):
-    """A file's chunks behind its header: the data of the IDATs, and whole those before and after them."""
-
-    pixels: list[memoryview] = field(default_factory=list)
-    before: list[memoryview] = field(default_factory=list)
-    after: list[memoryview] = field(default_factory=list)
-
-
 class _Chunk(Struct, frozen=True):
     kind: bytes
     whole: memoryview
     data: memoryview
+
+
+class _Parts(Struct):
+    """A file's chunks behind its header: the data of the IDATs, and those before and after them."""
+
+    pixels: list[memoryview] = field(default_factory=list)
+    before: list[_Chunk] = field(default_factory=list)
+    after: list[_Chunk] = field(default_factory=list)
 
 
 def sound_png(data: bytes, *, whole: bool) -> Pixels | None:
@@ -126,7 +141,7 @@ def _parts(chunks: Iterator[_Chunk], header: _Header) -> _Parts | None:
                 return None
             parts.pixels.append(chunk.data)
         elif chunk.kind != b"IEND":
-            (parts.after if parts.pixels else parts.before).append(chunk.whole)
+            (parts.after if parts.pixels else parts.before).append(chunk)
             palette = palette or chunk.kind == b"PLTE"
             if chunk.kind in _UNUSUAL or not (_is_ancillary(chunk.kind) or chunk.kind == b"PLTE"):
                 return None
@@ -139,12 +154,13 @@ def _is_ancillary(kind: bytes) -> bool:
 
 def _inflates(pixels: list[memoryview], header: _Header, whole: bool) -> bool:
     """Whether pixel data is a zlib stream of as many rows as the header says, each with a filter that there is."""
-    expected, stride = header.stride * header.height, header.stride
-    inflater, seen = zlib_ng.decompressobj(), 0
-    if sum(map(len, pixels)) * MOST_INFLATED < expected:
+    stride, size = header.stride, sum(map(len, pixels))
+    expected, seen = stride * header.height, 0
+    if size * MOST_INFLATED < expected:
         return False
+    inflater = zlib_ng.decompressobj()
     try:
-        for piece in _pieces(pixels, whole):
+        for piece in _pieces(pixels, size if whole else START):
             made = inflater.decompress(piece)
             if made[-seen % stride :: stride].strip(_FILTERS):
                 return False
@@ -155,11 +171,11 @@ def _inflates(pixels: list[memoryview], header: _Header, whole: bool) -> bool:
         return False
     if inflater.eof:
         return seen == expected
-    return not whole and sum(map(len, pixels)) > START
+    return not whole and size > START
 
 
-def _pieces(pixels: list[memoryview], whole: bool) -> Iterator[memoryview]:
-    left = sum(map(len, pixels)) if whole else START
+def _pieces(pixels: list[memoryview], left: int) -> Iterator[memoryview]:
+    """The first `left` bytes."""
     for data in pixels:
         for at in range(0, min(len(data), left), PIECE):
             yield data[at : min(at + PIECE, left)]
@@ -167,13 +183,37 @@ def _pieces(pixels: list[memoryview], whole: bool) -> Iterator[memoryview]:
 
 
 def _surroundings(header: _Header, parts: _Parts) -> bool:
-    """Whether Pillow takes all but the pixels."""
-    if not parts.before and not parts.after:
-        return True
+    """Whether Pillow takes all but the pixels, and nothing of it for something about the pixels."""
+    around = [chunk for chunk in (*parts.before, *parts.after) if chunk.kind in _READ]
+    texts = [chunk for chunk in around if chunk.kind in _TEXTS]
+    if any(_keyword(chunk) in _ORDERS for chunk in texts):
+        return False
+    few = sum(len(chunk.data) for chunk in texts) <= _MOST_TEXT
+    return all(_is_harmless(chunk, few) for chunk in around) or _is_taken(header, parts)
+
+
+def _keyword(text: _Chunk) -> bytes:
+    """What stands before the first NUL, as far as it is of interest: the names in `_ORDERS` are short."""
+    return bytes(text.data[:16]).partition(b"\0")[0]
+
+
+def _is_harmless(chunk: _Chunk, few: bool) -> bool:
+    """Whether Pillow takes such a chunk whatever it holds, in a file of `few` texts."""
+    match chunk.kind:
+        case b"tEXt":
+            return few
+        case b"eXIf":  # kept as it is
+            return True
+    return _LENGTHS.get(chunk.kind) == len(chunk.data)
+
+
+def _is_taken(header: _Header, parts: _Parts) -> bool:
+    """Whether Pillow takes a picture of one pixel in the same surroundings."""
     shape = _HEADER.pack(1, 1, header.depth, header.colour, 0, 0, 0)
     pixel = zlib_ng.compress(bytes(1 + header.row(1)))
     ends = (_chunk(b"IHDR", shape), _chunk(b"IDAT", pixel), _chunk(b"IEND", b""))
-    small = b"".join([_MAGIC, ends[0], *parts.before, ends[1], *parts.after, ends[2]])
+    before, after = ([chunk.whole for chunk in chunks] for chunks in (parts.before, parts.after))
+    small = b"".join([_MAGIC, ends[0], *before, ends[1], *after, ends[2]])
     return isinstance(decode(small), Picture)
 
 

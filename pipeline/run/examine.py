@@ -24,8 +24,9 @@ from pipeline.outputs.folder import OutputFolder
 from pipeline.outputs.publish import taken
 from pipeline.outputs.stock import find, size_of
 from pipeline.run.decide import Class, Facts, Presence, Ruling, Verb, decide
-from pipeline.run.inputs import Inputs, Look, SentFile, Sizes, edit_of, fingerprint_of, sizes_of
+from pipeline.run.inputs import Inputs, Look, SentFile, Sizes, edit_of, files_part_of, sizes_of
 from pipeline.tasks.cache import InputCache
+from pipeline.tasks.identity import FieldsParts, joined
 from pipeline.tasks.inputs import Unusable
 from pipeline.tasks.task import Task
 
@@ -91,6 +92,7 @@ class Examiner:
         self._folder = folder
         self._inputs = Inputs(str(job.folder), cache, once=once)
         self._json = job.json_bodies
+        self._fields = FieldsParts()
         self._sized: tuple[tuple[SentFile, ...], Sizes] = ((), ())
 
     def examine(self, task: Task, look: Look = Look.HASH) -> Examined:
@@ -113,7 +115,7 @@ class Examiner:
         if (done := self._done(task, inputs, last, base, wanted, generation)) is not None:
             return done
         history = self._state.history(wanted)
-        found = self._facts_and_ruling(task, inputs, last, wanted)
+        found = self._facts_and_ruling(task, inputs, last, wanted, history)
         examined = replace(
             found,
             fingerprint=wanted,
@@ -143,7 +145,8 @@ class Examiner:
         inputs = self._inputs.latest(work.inputs)
         if inputs is None:
             return self.examine(task, Look.AFRESH)
-        return replace(work, inputs=inputs, recorded_inputs=self._inputs.recorded(inputs), sizes=self._sizes_of(inputs))
+        recorded = work.recorded_inputs if inputs is work.inputs else self._inputs.recorded(inputs)
+        return replace(work, inputs=inputs, recorded_inputs=recorded, sizes=self._sizes_of(inputs))
 
     def _sizes_of(self, inputs: tuple[SentFile, ...]) -> Sizes:
         """The variants of an item, which follow each other, share its images."""
@@ -186,9 +189,10 @@ class Examiner:
 
     def _wanted(self, task: Task, inputs: Sequence[SentFile]) -> tuple[str, str, int]:
         """The base fingerprint, the wanted one, and its generation."""
-        base = fingerprint_of(task, inputs, 0)
+        fields, files = self._fields.of(task.fields), files_part_of(inputs)
+        base = joined(fields, 0, files, task.repeat)
         generation = self._state.generation(base)
-        return base, fingerprint_of(task, inputs, generation) if generation else base, generation
+        return base, joined(fields, generation, files, task.repeat) if generation else base, generation
 
     def _done(
         self, task: Task, inputs: tuple[SentFile, ...], last: Last | None, base: str, wanted: str, generation: int
@@ -212,19 +216,15 @@ class Examiner:
             warning=warning,
         )
 
-    def _facts_and_ruling(self, task: Task, inputs: Sequence[SentFile], last: Last | None, wanted: str) -> Examined:
+    def _facts_and_ruling(
+        self, task: Task, inputs: Sequence[SentFile], last: Last | None, wanted: str, history: History
+    ) -> Examined:
         relation = self._relation(task, inputs, last, wanted)
         outputs = self._presence(last.outputs) if last is not None else Presence.MISSING
-        history = self._state.history(wanted)
         done = relation == "same" and outputs is not Presence.MISSING
         found = None if done else self._find(history, wanted)
-        facts = Facts(
-            relation,
-            outputs,
-            bool(history.sources),
-            found is not None,
-            standing_of(history, self.job.manifest.retries),
-        )
+        standing = standing_of(history, self.job.manifest.retries)
+        facts = Facts(relation, outputs, bool(history.sources), found is not None, standing)
         ruling = decide(facts, self.job.manifest.rerun)
         return self.obstacle(task, inputs, ruling.verb) or self._as_examined(task, ruling, found, last)
 
@@ -241,9 +241,7 @@ class Examiner:
         return _invalid(task, "name_taken", f"{place} is not of this job; move it away or change output.path")
 
     def _as_examined(self, task: Task, ruling: Ruling, found: Found | None, last: Last | None) -> Examined:
-        warning = None
-        if ruling.edited and last is not None:
-            warning = _EDITED.format(task.id)
+        warning = _EDITED.format(task.id) if ruling.edited and last is not None else None
         return Examined(task, ruling.verb, ruling.kind, again=ruling.again, found=found, warning=warning)
 
     def _relation(

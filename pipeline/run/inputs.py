@@ -17,13 +17,13 @@ from pipeline.endpoint.upload import Upload
 from pipeline.ledger.records import Input, Reused, Settled
 from pipeline.mime import Mime
 from pipeline.tasks.cache import InputCache
-from pipeline.tasks.dimensions import dimensions
-from pipeline.tasks.identity import fingerprint
+from pipeline.tasks.dimensions import Pixels, dimensions
+from pipeline.tasks.identity import fields_part, files_part, joined
 from pipeline.tasks.inputs import InputFile, Known, Unusable, inspect
 from pipeline.tasks.task import Input as Wanted
 from pipeline.tasks.task import Role, Task
 
-Sizes = tuple[tuple[int, int] | None, ...]
+Sizes = tuple[Pixels | None, ...]
 """Width and height of each image that is sent, None where they cannot be told."""
 
 _KEPT = 4096
@@ -44,7 +44,8 @@ class Look(Enum):
 
 
 class SentFile(msgspec.Struct, frozen=True):
-    """An input with what identifies it; `mime` is None until the file is about to be sent."""
+    """An input with what identifies it; `mime` is None until the file is about to be sent, `pixels` where its width and
+    height were not seen in passing."""
 
     role: Role
     path: str
@@ -52,6 +53,7 @@ class SentFile(msgspec.Struct, frozen=True):
     bytes: int
     mtime_ns: int
     mime: Mime | None
+    pixels: Pixels | None = None
 
 
 class Inputs:
@@ -93,7 +95,9 @@ class Inputs:
             seen = self._seen(wanted.path, look)
             if isinstance(seen, Unusable):
                 return seen
-            files.append(SentFile(wanted.role, wanted.path, seen.sha256, seen.bytes, seen.mtime_ns, seen.mime))
+            files.append(
+                SentFile(wanted.role, wanted.path, seen.sha256, seen.bytes, seen.mtime_ns, seen.mime, seen.pixels)
+            )
         return tuple(files)
 
     def _seen(self, path: str, look: Look) -> InputFile | Unusable:
@@ -115,8 +119,10 @@ class Inputs:
             return inspect(path, known=Known("", *_stat_of(path)))
         return InputFile(path, "", 0, 0, "image/png")
 
-    def latest(self, inputs: Sequence[SentFile]) -> tuple[SentFile, ...] | None:
+    def latest(self, inputs: tuple[SentFile, ...]) -> tuple[SentFile, ...] | None:
         """The same inputs with the media types that were not read; None where one of those is another by now."""
+        if all(file.mime for file in inputs):
+            return inputs
         files = []
         for file in inputs:
             if file.mime is not None:
@@ -125,7 +131,7 @@ class Inputs:
             seen = self._cache.inspect(file.path, known=Known(file.sha256, file.bytes, file.mtime_ns))
             if isinstance(seen, Unusable) or seen.sha256 != file.sha256:
                 return None
-            files.append(replace(file, mime=seen.mime, mtime_ns=seen.mtime_ns))
+            files.append(replace(file, mime=seen.mime, mtime_ns=seen.mtime_ns, pixels=seen.pixels))
         return tuple(files)
 
     def recorded(self, inputs: Sequence[SentFile]) -> list[Input]:
@@ -153,14 +159,18 @@ def edit_of(task: Task, inputs: Sequence[SentFile], idempotency_key: str) -> Edi
 
 def fingerprint_of(task: Task, inputs: Sequence[SentFile], generation: int) -> str:
     """The fingerprint of a task's request with these inputs."""
+    return joined(fields_part(task.fields), generation, files_part_of(inputs), task.repeat)
+
+
+def files_part_of(inputs: Sequence[SentFile]) -> bytes:
+    """What a fingerprint says of these inputs."""
     images = [file.sha256 for file in inputs if file.role != "mask"]
-    mask = next((file.sha256 for file in inputs if file.role == "mask"), None)
-    return fingerprint(task.fields, images, mask, task.repeat, generation)
+    return files_part(images, next((file.sha256 for file in inputs if file.role == "mask"), None))
 
 
 def sizes_of(inputs: Sequence[SentFile]) -> Sizes:
     """The pixels of the images that a task sends, the mask's apart, from their headers."""
-    return tuple(dimensions(file.path) for file in inputs if file.role != "mask")
+    return tuple(file.pixels or dimensions(file.path) for file in inputs if file.role != "mask")
 
 
 def size_of(path: str) -> int:

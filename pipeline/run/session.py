@@ -112,7 +112,7 @@ async def open_run(
             state=state,
             spill=spill_of(job),
             keys=keys,
-            admission=Admission(lanes, slots, halt, chance.clock, lambda: f"{chance.now():%Y-%m-%d}"),
+            admission=Admission(lanes, slots, halt, chance.clock, lambda: chance.now().date().isoformat()),
             workers=CapacityLimiter(WORKERS),
             chance=chance,
             halt=halt,

@@ -17,6 +17,9 @@ from pipeline.run.lane import Lane
 OWN_ENDS = (Failure.INPUT_CHANGED, CANCELLED)
 """Codes of ends of our own making."""
 
+_WAITED_AFTER = FREE_RETRY | BILLED_IN_VAIN
+"""Outcomes after which a Retry-After counts."""
+
 
 def heed(context: Context, ticket: Ticket, settled: Settled, retry_after: float | None) -> None:
     """Stop or pause where this end asks for it; one of our own making says nothing of the endpoint."""
@@ -27,7 +30,7 @@ def heed(context: Context, ticket: Ticket, settled: Settled, retry_after: float 
     if settled.outcome is Outcome.STOPPED:
         context.halt.drain(Exit.REJECTED, rejected_words(settled))
     _watch_breaker(context, ticket, settled, now)
-    if settled.outcome in FREE_RETRY | BILLED_IN_VAIN:
+    if settled.outcome in _WAITED_AFTER:
         _pause(context, lane, retry_after, now)
 
 

@@ -6,6 +6,8 @@ Contract:
 2. It never vouches for a file that could have changed after its reading without a change of its times, as git's index
    does not (https://git-scm.com/docs/racy-git).
 3. Memory stays flat: all but the newest entries are in the file only.
+4. A file that was empty at its opening is asked only for what this run may have put into it; what another shard writes
+   meanwhile is missed, and its files are hashed.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ _ERRORS: Final = (sqlite3.Error, UnicodeError)
 _PENDING: Final = 512
 """Entries that are saved together."""
 
+_MARKS: Final = 1 << 20
+"""Marks for names that were saved, a byte each; names that share one are looked for in vain now and then."""
+
 _PENDING_MOST: Final = 16_384
 """Entries in memory above which a file that cannot be written is given up."""
 
@@ -57,6 +62,7 @@ class InputCache:
         self._lock = threading.Lock()
         self._pending: dict[str, _Entry] = {}
         self._db = _connect(path) if path is not None else None
+        self._saved = bytearray(_MARKS) if self._db is not None and _is_empty(self._db) else None
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +84,7 @@ class InputCache:
         entry = self._get(path)
         if entry is not None and entry.stamp == stamp(state):
             return InputFile(path, entry.sha256.hex(), state.st_size, state.st_mtime_ns, entry.mime)
-        found = inspect(path, known=known)
+        found = inspect(path, known=known, state=state)
         if isinstance(found, InputFile) and _is_old(state, now):
             self._put(path, _Entry(stamp(state), bytes.fromhex(found.sha256), found.mime))
         return found
@@ -100,6 +106,8 @@ class InputCache:
         with self._lock:
             if self._db is None or path in self._pending:
                 return self._pending.get(path)
+            if self._saved is not None and not self._saved[hash(path) % _MARKS]:
+                return None
             try:
                 row = self._db.execute(
                     "SELECT stamp, sha256, mime, checksum FROM input2 WHERE path = ?", (_key(path),)
@@ -127,9 +135,16 @@ class InputCache:
         try:
             with self._db:
                 self._db.executemany("INSERT OR REPLACE INTO input2 VALUES (?, ?, ?, ?, ?)", rows)
+            self._mark()
             self._pending.clear()
         except _ERRORS as error:
             self._give_up(error)
+
+    def _mark(self) -> None:
+        """Note which names are in the file from now on."""
+        if self._saved is not None:
+            for path in self._pending:
+                self._saved[hash(path) % _MARKS] = True
 
     def _give_up(self, error: Exception) -> None:
         """Another shard's lock passes; anything else ends the use of the file, and damage its life."""
@@ -191,6 +206,13 @@ def _open(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    """Whether nothing is in the file; of one that cannot be read that is told by its first use."""
+    with suppress(*_ERRORS):
+        return db.execute("SELECT 1 FROM input2 LIMIT 1").fetchone() is None
+    return False
 
 
 def _remove(path: Path) -> None:

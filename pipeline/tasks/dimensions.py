@@ -21,7 +21,7 @@ Pixels = tuple[int, int]
 MOST_KNOWN: Final = 1_000_000
 """Files that are remembered; further ones are read again."""
 
-_HEAD: Final = 30
+FIRST_BYTES: Final = 30
 """First bytes that hold the size of a webp, and more than those of a png."""
 
 
@@ -57,17 +57,22 @@ class KnownDimensions:
         return (width, height) if width else None
 
 
-def _pixels(file: FileIO) -> Pixels | None:
-    head = file.read(_HEAD)
+def pixels_in(head: bytes) -> Pixels | None:
+    """Width and height that the `FIRST_BYTES` of a png or webp tell, or more of them; None where they do not."""
     match mime_of(head[:HEAD]):
         case "image/png":
             return _png(head)
         case "image/webp":
             return _webp(head)
-        case "image/jpeg":
-            file.seek(0)
-            return _jpeg(file)
     return None
+
+
+def _pixels(file: FileIO) -> Pixels | None:
+    head = file.read(FIRST_BYTES)
+    if mime_of(head[:HEAD]) != "image/jpeg":
+        return pixels_in(head)
+    file.seek(0)
+    return _jpeg(file)
 
 
 def _png(head: bytes) -> Pixels | None:

@@ -62,7 +62,7 @@ def fields_part(fields: Mapping[str, Any]) -> bytes:
 
 def files_part(images: Sequence[str], mask: str | None) -> bytes:
     """What stands between generation and repeat: of many requests with the same files it is made once."""
-    return f',"images":{_compact(images)},"mask":{_compact(mask)},"repeat":'.encode()
+    return f',"images":{_compact(images)},"mask":{"null" if mask is None else _compact(mask)},"repeat":'.encode()
 
 
 def joined(before: bytes, generation: int, between: bytes, repeat: int) -> str:

@@ -4,7 +4,9 @@ Contract:
 
 1. Looking never blocks: what is no regular file is not opened, and what became one meanwhile is opened without waiting.
 2. A digest belongs to the stat that comes with it: a file that changes while it is read is read again.
-3. A file is only refused for what is wrong with it. When this process runs out of descriptors or memory, OSError is
+3. A small file, which is read at once, is read at one moment: where what came is not as long as its stat says, it is
+   read again in pieces, to its end.
+4. A file is only refused for what is wrong with it. When this process runs out of descriptors or memory, OSError is
    raised instead.
 """
 
@@ -20,9 +22,13 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from pipeline.mime import HEAD, Mime, mime_of
+from pipeline.tasks.dimensions import FIRST_BYTES, Pixels, pixels_in
 
 MAX_BYTES: Final = 50_000_000
 """Largest image that is sent. Endpoints say "under 50 MB" and not which; the smaller reading is safe with both."""
+
+AT_ONCE: Final = 1 << 16
+"""Bytes up to which a file is read at once; a larger one is hashed in pieces, so that memory stays flat."""
 
 _OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _READINGS: Final = 3
@@ -42,13 +48,17 @@ Code = Literal[
 
 
 class InputFile(Struct, frozen=True):
-    """A file that can be sent: its digest in hex, its length in bytes, and the stat that both belong to."""
+    """A file that can be sent: its digest in hex, its length in bytes, and the stat that both belong to.
+
+    `pixels` are its width and height where its first bytes were read and tell them; None says nothing.
+    """
 
     path: str
     sha256: str
     bytes: int
     mtime_ns: int
     mime: Mime
+    pixels: Pixels | None = None
 
 
 class Unusable(Struct, frozen=True):
@@ -73,17 +83,20 @@ class Known(Struct, frozen=True):
     mtime_ns: int
 
 
-def inspect(path: str, *, known: Known | None = None) -> InputFile | Unusable:
-    """Open, measure and hash a file.
+def inspect(path: str, *, known: Known | None = None, state: os.stat_result | None = None) -> InputFile | Unusable:
+    """Open, measure and hash a file; `state` is its stat of just now, where there is one.
 
     Raises:
         OSError: this process has no descriptor or memory left, which says nothing about the file.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if not stat.S_ISREG((os.stat(path) if state is None else state).st_mode):
             return _no_file(path)
-        with FileIO(path, opener=_open) as file:
-            return _read(path, file, known)
+        fd = _open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _read(path, fd, known)
+        finally:
+            os.close(fd)
     except (OSError, ValueError) as error:
         return refusal(path, error)
 
@@ -92,22 +105,30 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
-def _read(path: str, file: FileIO, known: Known | None) -> InputFile | Unusable:
+def _read(path: str, fd: int, known: Known | None) -> InputFile | Unusable:
     for _ in range(_READINGS):
-        state = os.fstat(file.fileno())
+        state = os.fstat(fd)
         fault = _fault(path, state)
         if fault is not None:
             return fault
-        mime = mime_of(os.pread(file.fileno(), HEAD, 0))
+        is_known = known is not None and (known.bytes, known.mtime_ns) == (state.st_size, state.st_mtime_ns)
+        at_once = state.st_size <= AT_ONCE and not is_known
+        data = os.pread(fd, state.st_size + 1 if at_once else FIRST_BYTES, 0)
+        mime = mime_of(data[:HEAD])
         if mime is None:
             return _no_image(path)
-        if known is not None and (known.bytes, known.mtime_ns) == (state.st_size, state.st_mtime_ns):
-            return InputFile(path, known.sha256, state.st_size, state.st_mtime_ns, mime)
-        file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if stamp(os.fstat(file.fileno())) == stamp(state):
-            return InputFile(path, sha256, state.st_size, state.st_mtime_ns, mime)
+        if known is not None and is_known:
+            return InputFile(path, known.sha256, state.st_size, state.st_mtime_ns, mime, pixels_in(data))
+        sha256 = hashlib.sha256(data).hexdigest() if at_once and len(data) == state.st_size else _digest(fd)
+        if is_same(os.fstat(fd), state):
+            return InputFile(path, sha256, state.st_size, state.st_mtime_ns, mime, pixels_in(data))
     return _changing(path)
+
+
+def _digest(fd: int) -> str:
+    with FileIO(fd, closefd=False) as file:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_image(path: str) -> bytes | Unusable:
@@ -169,6 +190,16 @@ def refusal(path: str, error: OSError | ValueError) -> Unusable:
     if error.errno == errno.ELOOP:
         return Unusable("symlink_loop", path, "leads through symlinks in a circle", "expected an image file")
     return Unusable("unreadable", path, f"cannot be read: {error.strerror or error}", "expected a readable image file")
+
+
+def is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two stats of a file have the same `stamp`."""
+    return (
+        one.st_mtime_ns == other.st_mtime_ns
+        and one.st_ctime_ns == other.st_ctime_ns
+        and one.st_size == other.st_size
+        and one.st_ino == other.st_ino
+    )
 
 
 def stamp(state: os.stat_result) -> str:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.endpoint import answer
 from pipeline.endpoint.answer import read_at_once, read_document, read_images, read_usage
 from pipeline.outcome import Outcome
 from tests.endpoint.bodies import B64, BLOCKED, PAGE, QUOTA, error, litellm, verdict_of
@@ -187,3 +189,23 @@ def test_message_is_capped() -> None:
     assert message is not None
     assert len(message) == 500
     assert message.endswith("…")
+
+
+@pytest.mark.parametrize("count", ["20", "-0", "20.0", "2e1", "1e400", "NaN", "9007199254740992", "1" * 25, "true"])
+@pytest.mark.parametrize(
+    "name", ["text_tokens", "n\\u00e9_tokens", "a\\ud83d_tokens", "a\\u0000_tokens", "text\\/tokens"]
+)
+def test_usage_is_read_as_the_lenient_reader_reads_it(monkeypatch: pytest.MonkeyPatch, name: str, count: str) -> None:
+    """Whatever the quick reader makes of a number or a name, or refuses."""
+    raw = b'{"input_tokens": 1, "output_tokens": 2, "%s": %s}' % (name.encode(), count.encode())
+    read = read_usage({"usage": msgspec.Raw(raw)})
+    monkeypatch.setattr(answer, "_USAGE", msgspec.json.Decoder(None))
+    assert read_usage({"usage": msgspec.Raw(raw)}) == read
+
+
+def test_a_usage_over_1_mib_is_none() -> None:
+    """Like any other member that is read in plain values."""
+    for size, known in ((1 << 20, True), ((1 << 20) + 1, False)):
+        raw = b'{"input_tokens": 1, "output_tokens": 2'
+        raw += b" " * (size - len(raw) - 1) + b"}"
+        assert (read_usage({"usage": msgspec.Raw(raw)}) is not None) is known

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from pipeline.endpoint.codes import OUTCOMES, outcome_of_codes, outcome_of_status
 from pipeline.endpoint.judge import KEPT_BYTES, judge
+from pipeline.endpoint.key import Key
 from pipeline.endpoint.reply import NEVER_COMPLETE, Failure, Reply
 from pipeline.outcome import Outcome
 from tests.endpoint.bodies import B64, BLOCKED, BUSY, NOW, PAGE, QUOTA, error, litellm, verdict_of
@@ -259,3 +260,22 @@ def test_no_body_makes_the_judge_fail(status: int, body: bytes, failure: Failure
     json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
     assert len(verdict.message or "") <= 500
     assert (verdict.outcome is Outcome.SUCCEEDED) == any(i.data or i.url for i in verdict.images)
+
+
+@pytest.mark.parametrize("secret", ["image_tokens_secret", "3141592", '":{"text', "u00e9", "tokens\\u00e9"])
+def test_a_usage_that_repeats_the_key_is_none(secret: str) -> None:
+    """As a name, as a number, or across what JSON puts between them."""
+    usage = {"input_tokens": 3141592, "output_tokens": 2, "image_tokens_secret": 1, "é_tokens": {"text_tokens": 1}}
+    body = json.dumps({"data": [{"b64_json": B64}], "usage": usage}).encode()
+    verdict = judge(Reply(status=200, body=body, began=True), Key(secret), NOW)
+    assert verdict.outcome is Outcome.SUCCEEDED
+    told = json.dumps(usage)
+    assert (verdict.usage is None) is (Key(secret).mask(told) != told)
+
+
+def test_a_usage_too_long_to_be_a_count_is_none() -> None:
+    """Its members in the ledger's line would be no use to anyone."""
+    for number, known in ((600, True), (1500, False)):
+        usage = {"input_tokens": 1, "output_tokens": 2} | {f"kind_{at}_tokens": at for at in range(number)}
+        verdict = verdict_of(200, {"data": [{"b64_json": B64}], "usage": usage})
+        assert (verdict.usage is not None) is known is (len(json.dumps(usage)) <= 20_000)

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import base64
+import html
 import json
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.endpoint.key import Key, mask, read_key
 from pipeline.errors import JobError
@@ -133,3 +138,31 @@ def test_a_placeholder_key_leaves_messages_readable() -> None:
     """A local server's key `x` is no secret, and would turn every message into stars."""
     assert mask("expected x", Key("x")) == "expected x"
     assert mask("expected x", None) == "expected x"
+
+
+FORMS = [
+    str,
+    str.upper,
+    json.dumps,
+    lambda secret: json.dumps(json.dumps(secret)),
+    html.escape,
+    lambda secret: quote(quote(secret, safe=""), safe=""),
+    lambda secret: base64.b64encode(b"user:" + secret.encode()).decode(),
+    lambda secret: base64.urlsafe_b64encode(b"u" + secret.encode() + b"!!").decode(),
+    lambda secret: secret[:30],
+    lambda secret: secret[:29],
+    lambda secret: secret.replace("k", "\N{KELVIN SIGN}"),
+    lambda _: "no key",
+]
+
+
+@given(st.text(st.sampled_from('skSK01+/=.-_"\\&%{},:'), min_size=1, max_size=60), st.sampled_from(FORMS), st.text())
+def test_a_text_is_left_at_once_only_where_the_patterns_find_nothing(
+    secret: str, form: Callable[[str], str], around: str
+) -> None:
+    """What tells quickly that a text holds no form of the key never overlooks one."""
+    key = Key(secret)
+    text = f"{around}{form(secret)}{around}"
+    assert key.mask(text) == key._in_text.sub("***", text)
+    data = text.encode("utf-8", "surrogatepass")
+    assert key.mask(data) == key._in_bytes.sub(b"***", data)

@@ -8,8 +8,10 @@ import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from pipeline.tasks import cache as cache_module
@@ -38,6 +40,12 @@ def remember(tmp_path: Path, photo: Path, now_ns: int = LATER) -> InputFile | Un
         return cache.inspect(str(photo))
 
 
+def lasting(found: InputFile | Unusable) -> InputFile:
+    """What the cache keeps of a file: all but its pixels, which are seen while it is read."""
+    assert isinstance(found, InputFile)
+    return replace(found, pixels=None)
+
+
 def refuse_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "inspect", lambda *_, **__: pytest.fail("opened"))
 
@@ -47,7 +55,7 @@ def test_an_unchanged_file_is_not_opened_in_the_next_run(
 ) -> None:
     first = remember(tmp_path, photo)
     refuse_to_open(monkeypatch)
-    assert remember(tmp_path, photo) == first
+    assert remember(tmp_path, photo) == lasting(first)
 
 
 def test_an_unchanged_file_is_not_opened_twice_in_one_run(
@@ -56,7 +64,7 @@ def test_an_unchanged_file_is_not_opened_twice_in_one_run(
     with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
         first = cache.inspect(str(photo))
         refuse_to_open(monkeypatch)
-        assert cache.inspect(str(photo)) == first
+        assert cache.inspect(str(photo)) == lasting(first)
 
 
 def test_a_changed_file_with_its_old_length_and_time_is_hashed_again(tmp_path: Path, photo: Path) -> None:
@@ -137,7 +145,7 @@ def test_names_that_are_not_utf_8_are_remembered(tmp_path: Path, monkeypatch: py
     path.write_bytes(encode())
     first = remember(tmp_path, path)
     refuse_to_open(monkeypatch)
-    assert remember(tmp_path, path) == first
+    assert remember(tmp_path, path) == lasting(first)
 
 
 def test_threads_share_a_cache(tmp_path: Path, photo: Path) -> None:
@@ -173,3 +181,55 @@ def test_a_row_that_was_damaged_in_the_file_is_not_believed(tmp_path: Path, phot
         assert db.execute(f"UPDATE input2 SET {change}").rowcount == 1
     db.close()
     assert remember(tmp_path, photo) == first
+
+
+class Counting(sqlite3.Connection):
+    """A connection that counts the look-ups that reach it."""
+
+    looks = 0
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if "WHERE path" in sql:
+            Counting.looks += 1
+        return super().execute(sql, *parameters)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
+    real = sqlite3.connect
+    monkeypatch.setattr(Counting, "looks", 0)
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **named: real(*given, **named, factory=Counting))
+    return Counting
+
+
+def test_a_cache_that_was_empty_is_not_asked_for_files_that_are_new(
+    tmp_path: Path, photo: Path, looks: type[Counting]
+) -> None:
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
+        cache.inspect(str(photo))
+        assert cache.known(str(photo), photo.stat()) is not None
+        assert cache.known("/another", photo.stat()) is None
+    assert looks.looks == 0
+    remember(tmp_path, photo)
+    assert looks.looks == 1
+
+
+def test_what_an_empty_cache_saved_in_this_run_is_found_in_it(
+    tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else was read since: references are shared by all tasks, and memory holds the newest only."""
+    monkeypatch.setattr(cache_module, "_PENDING", 4)
+    copies = [tmp_path / f"{number}.png" for number in range(9)]
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
+        for copy in copies:
+            copy.write_bytes(photo.read_bytes())
+        first = [lasting(cache.inspect(str(copy))) for copy in copies]
+        refuse_to_open(monkeypatch)
+        assert [cache.inspect(str(copy)) for copy in copies] == first
+
+
+def test_what_another_shard_saves_meanwhile_may_be_missed_and_is_right(tmp_path: Path, photo: Path) -> None:
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
+        first = remember(tmp_path, photo)
+        assert cache.inspect(str(photo)) == first
+        assert cache.known(str(photo), photo.stat()) is not None

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from pipeline.mime import mime_of
 from pipeline.tasks.cache import InputCache
-from pipeline.tasks.inputs import MAX_BYTES, InputFile, Known, Unusable, inspect
+from pipeline.tasks.inputs import AT_ONCE, MAX_BYTES, InputFile, Known, Unusable, inspect
 
 
 def encode(format: str = "PNG", size: tuple[int, int] = (16, 12), mode: str = "RGB") -> bytes:
@@ -51,7 +52,8 @@ def test_the_format_is_told_by_the_first_bytes(head: bytes, mime: str | None) ->
 def test_a_good_file_is_measured_and_hashed(photo: Path) -> None:
     data = photo.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    assert inspect(str(photo)) == InputFile(str(photo), digest, len(data), photo.stat().st_mtime_ns, "image/png")
+    good = InputFile(str(photo), digest, len(data), photo.stat().st_mtime_ns, "image/png", (16, 12))
+    assert inspect(str(photo)) == inspect(str(photo), state=photo.stat()) == good
 
 
 def test_an_extension_unlike_the_content_is_ignored(tmp_path: Path) -> None:
@@ -158,37 +160,97 @@ def test_too_many_open_files_is_not_blamed_on_the_file(photo: Path, monkeypatch:
         inspect(str(photo))
 
 
-def grow_while_hashed(monkeypatch: pytest.MonkeyPatch, path: Path, times: int) -> None:
-    real = hashlib.file_digest
+def grow_while_read(monkeypatch: pytest.MonkeyPatch, path: Path, times: int) -> None:
+    """More is added to a file after each reading of it, at once or in pieces."""
     left = iter(range(times))
 
-    def digest(file: Any, name: str) -> Any:
-        found = real(file, name)
-        if next(left, None) is not None:
-            with path.open("ab") as more:
-                more.write(b"more")
-        return found
+    def growing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def read(*given: Any) -> Any:
+            found = real(*given)
+            if next(left, None) is not None:
+                with path.open("ab") as more:
+                    more.write(b"more")
+            return found
 
-    monkeypatch.setattr(hashlib, "file_digest", digest)
+        return read
+
+    monkeypatch.setattr(hashlib, "file_digest", growing(hashlib.file_digest))
+    monkeypatch.setattr(hashlib, "sha256", growing(hashlib.sha256))
 
 
-def test_a_file_that_changes_while_it_is_hashed_is_hashed_again(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grow_while_hashed(monkeypatch, photo, 1)
+@pytest.fixture(params=["small", "just read at once", "too large to be read at once", "large"])
+def sized(request: pytest.FixtureRequest, photo: Path) -> Path:
+    length = {
+        "small": 0,
+        "just read at once": AT_ONCE,
+        "too large to be read at once": AT_ONCE + 1,
+        "large": 10 * AT_ONCE,
+    }
+    os.truncate(photo, max(length[request.param], photo.stat().st_size))
+    return photo
+
+
+def test_a_file_of_any_length_is_hashed_whole(sized: Path) -> None:
+    found = inspect(str(sized))
+    assert isinstance(found, InputFile)
+    assert found.sha256 == hashlib.sha256(sized.read_bytes()).hexdigest()
+    assert (found.bytes, found.pixels) == (sized.stat().st_size, (16, 12))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_file_that_changes_while_it_is_hashed_is_hashed_again(
+    sized: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    with monkeypatch.context() as patched:
+        grow_while_read(patched, sized, times)
+        found = inspect(str(sized))
+    assert isinstance(found, InputFile)
+    assert found.sha256 == hashlib.sha256(sized.read_bytes()).hexdigest()
+    assert found.bytes == sized.stat().st_size
+
+
+def test_a_file_that_never_stops_changing_is_unreadable(sized: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grow_while_read(monkeypatch, sized, 99)
+    found = inspect(str(sized))
+    assert isinstance(found, Unusable)
+    assert found.code == "unreadable"
+
+
+def test_a_read_that_brings_less_than_all_is_gone_on_with(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As file systems over a network may do it."""
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: real(fd, min(size, 40), at))
     found = inspect(str(photo))
     assert isinstance(found, InputFile)
     assert found.sha256 == hashlib.sha256(photo.read_bytes()).hexdigest()
 
 
-def test_a_file_that_never_stops_changing_is_unreadable(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grow_while_hashed(monkeypatch, photo, 99)
-    found = inspect(str(photo))
+def test_a_file_that_is_replaced_by_a_device_after_its_stat_is_not_read(photo: Path) -> None:
+    found = inspect("/dev/zero", state=photo.stat())
     assert isinstance(found, Unusable)
-    assert found.code == "unreadable"
+    assert found.code == "not_a_file"
+
+
+def test_a_new_file_costs_six_system_calls(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gives the interpreter's lock away, and may wait for it."""
+    made: list[str] = []
+    for name in ("stat", "open", "fstat", "pread", "close"):
+        real = getattr(os, name)
+
+        def counted(*given: Any, name: str = name, real: Callable[..., Any] = real) -> Any:
+            made.append(name)
+            return real(*given)
+
+        monkeypatch.setattr(os, name, counted)
+    with InputCache(None) as cache:
+        assert isinstance(cache.inspect(str(photo)), InputFile)
+    assert made == ["stat", "open", "fstat", "pread", "fstat", "close"]
 
 
 def test_a_known_stat_saves_the_hashing(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = photo.stat()
-    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed"))
+    for name in ("file_digest", "sha256"):
+        monkeypatch.setattr(hashlib, name, lambda *_: pytest.fail("hashed"))
     found = inspect(str(photo), known=Known("ab" * 32, state.st_size, state.st_mtime_ns))
     assert isinstance(found, InputFile)
     assert found.sha256 == "ab" * 32
