@@ -13,8 +13,11 @@ from typing import Final
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
+_LARGEST: Final = 32 << 20
+"""Largest block that is taken from what is kept, in bytes: the most that glibc takes for it."""
+
 _KEPT: Final = 64 << 20
-"""Bytes of free memory that are kept, and largest block that is taken from them; `max_response` may be more."""
+"""Bytes of free memory that are kept, at most."""
 
 _YOUNG: Final = 10_000
 """Objects made, less those freed meanwhile, between two looks for cycles; by default they are 700."""
@@ -34,5 +37,5 @@ def settle() -> None:
             from ctypes import CDLL
 
             mallopt = CDLL(None).mallopt
-            for option, value in ((_MMAP_THRESHOLD, _KEPT), (_TRIM_THRESHOLD, _KEPT), (_ARENA_MAX, 1)):
+            for option, value in ((_MMAP_THRESHOLD, _LARGEST), (_TRIM_THRESHOLD, _KEPT), (_ARENA_MAX, 1)):
                 mallopt(option, value)
