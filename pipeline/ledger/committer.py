@@ -121,16 +121,17 @@ class Committer:
         self._closed = True
         self._bell.set()
 
-    async def append(self, record: Record) -> Where:
-        """Write a record; it is stamped in place. Durable on return.
+    async def append(self, record: Record, *, shielded: bool = False) -> Where:
+        """Write a record; it is stamped in place. Durable on return. `shielded`: nothing can cancel the caller.
 
         Raises:
             StorageError: the line is not in the ledger.
         """
-        entry = Entry(record)
-        return await self._written(entry)
+        return await self._written(Entry(record), shielded=shielded)
 
-    async def commit(self, record: Record, publish: Callable[[], T], prepare: Prepare | None = None) -> Committed[T]:
+    async def commit(
+        self, record: Record, publish: Callable[[], T], prepare: Prepare | None = None, *, shielded: bool = False
+    ) -> Committed[T]:
         """Write a record whose parts are durable but for their names, then call `publish` in the writing thread.
 
         `prepare` is called there too, before: it begins to make the parts, and what it returns, called when those of
@@ -141,16 +142,19 @@ class Committer:
             StorageError: the line is not in the ledger, and `publish` was not called; or `prepare` raised.
         """
         entry = Entry(record, publish, prepare)
-        where = await self._written(entry)
+        where = await self._written(entry, shielded=shielded)
         return Committed(where, cast(T, entry.value))
 
-    async def _written(self, entry: Entry) -> Where:
+    async def _written(self, entry: Entry, *, shielded: bool) -> Where:
         if self._closed:
             raise RuntimeError("a record was handed to a committer that is closed")
         (self._commits if entry.publish else self._lines).append(entry)
         self._bell.set()
-        with CancelScope(shield=True):
+        if shielded:
             await entry.settled
+        else:
+            with CancelScope(shield=True):
+                await entry.settled
         if entry.error is not None:
             raise entry.error
         assert entry.where is not None

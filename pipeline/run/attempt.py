@@ -97,7 +97,7 @@ async def _sent_and_settled(context: Context, work: Examined, ticket: Ticket) ->
     with anyio.CancelScope(shield=True):
         sent = _sent(context, work, ticket)
         try:
-            await context.append(sent)
+            await context.append(sent, shielded=True)
         except StorageError as error:
             context.halt.drain(Exit.STORAGE, str(error))
         else:

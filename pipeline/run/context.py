@@ -77,9 +77,9 @@ class Context(Struct, frozen=True):
         """Seconds until `stop_on.duration` ends the run; None without such a limit."""
         return None if self.deadline is None else self.deadline - self.chance.clock()
 
-    async def append(self, record: Record) -> Where:
-        """Make a line durable and fold it into the state; raises StorageError."""
-        where = await self.committer.append(record)
+    async def append(self, record: Record, *, shielded: bool = False) -> Where:
+        """Make a line durable and fold it into the state; raises StorageError. `shielded`: nothing cancels the caller."""
+        where = await self.committer.append(record, shielded=shielded)
         self.state.apply(record, where)
         return where
 

@@ -1,4 +1,4 @@
-"""Storing an attempt's end: parts, then the line, then the names; and what is done when the disk refuses.
+"""Storing an attempt's end, under a shield: parts, then the line, then the names; and what to do when the disk refuses.
 
 1. A result is done when its parts and then its line are durable, in this order.
 2. What cannot be stored here goes to the spill folder; what cannot go there either is told in the ledger as held.
@@ -48,6 +48,7 @@ async def store(context: Context, work: Examined, line: Settled, received: Recei
             line,
             publish=lambda: publish_outputs(context, work, line.outputs),
             prepare=lambda: _write_parts(context, work, line, received.images),
+            shielded=True,
         )
     except UnpublishedError as error:
         context.state.apply(line, error.where)

@@ -51,8 +51,8 @@ def no_sent_line(patch: Patch) -> None:
     """A request leaves without a line."""
     real = Committer.append
 
-    async def append(self: Committer, record: Any) -> Where:
-        return Where(0, 0, 1) if isinstance(record, Sent) else await real(self, record)
+    async def append(self: Committer, record: Any, **how: Any) -> Where:
+        return Where(0, 0, 1) if isinstance(record, Sent) else await real(self, record, **how)
 
     patch.setattr(Committer, "append", append)
 
