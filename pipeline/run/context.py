@@ -78,7 +78,7 @@ class Context(Struct, frozen=True):
         return None if self.deadline is None else self.deadline - self.chance.clock()
 
     async def append(self, record: Record, *, shielded: bool = False) -> Where:
-        """Make a line durable and fold it into the state; raises StorageError. `shielded`: nothing cancels the caller."""
+        """Make a line durable and fold it into the state; raises StorageError. `shielded`: see `Committer`."""
         where = await self.committer.append(record, shielded=shielded)
         self.state.apply(record, where)
         return where

@@ -270,9 +270,7 @@ async def test_a_spilled_result_is_taken_in_after_a_kill(bench: Bench) -> None:
 async def test_the_part_of_a_held_result_is_not_deleted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the part was stored and its line was not, nor the spill: the next start leaves the paid bytes alone."""
 
-    async def refuse(
-        _self: object, _line: object, publish: object, prepare: Callable[[], Callable[[], object]]
-    ) -> None:
+    async def refuse(_self: object, _line: object, publish: object, prepare: Prepare, **_: object) -> None:
         prepare()()
         raise StorageError("the ledger is full")
 
