@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import encode
+from pipeline.ledger.entries import Prepare
 from pipeline.ledger.records import Output, Record, Reused, Sent, Settled
 from pipeline.ledger.scan import split
 from pipeline.outcome import Outcome
