@@ -37,9 +37,10 @@ class Connector(aiohttp.TCPConnector):
     ) -> tuple[asyncio.Transport, ResponseHandler]:
         if len(addr_infos) > 1:
             return await super()._wrap_create_connection(*args, addr_infos=addr_infos, **kwargs)
-        host, port = addr_infos[0][4][:2]
+        family, *_, (host, port, *_) = addr_infos[0]
         transport, handler = await self._wrap_existing_connection(*args, host=host, port=port, **kwargs)
-        _probe(transport.get_extra_info("socket"))
+        if (descriptor := transport.get_extra_info("socket").fileno()) >= 0:
+            _probe_made(family, descriptor)
         return transport, handler
 
 
@@ -98,7 +99,15 @@ def taken_over(
 
 def _probe(opened: socket.socket) -> None:
     for level, option, value in _OPTIONS:
-        try:
-            opened.setsockopt(level, option, value)
-        except OSError:
-            return  # lost already, which shows when it is written to
+        opened.setsockopt(level, option, value)
+
+
+def _probe_made(family: int, descriptor: int) -> None:
+    """As `_probe`, for a connection that a loop made: uvloop's own object would look at the socket for each option."""
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=descriptor)
+    try:
+        _probe(made)
+    except OSError:
+        pass  # lost already, which shows when it is written to
+    finally:
+        made.detach()

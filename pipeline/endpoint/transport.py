@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -81,10 +82,10 @@ class Transport:
         timeout: float,
         folder: Path,
         readers: anyio.CapacityLimiter,
-        clock: Callable[[], float] = anyio.current_time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`timeout` in seconds; `folder` is what a relative `ca_bundle` starts from; `readers` limits the threads
-        that read files; `clock` is the event loop's.
+        that read files; `clock` tells seconds and is never put back.
 
         Raises JobError where the URL, a header or the certificates cannot be used.
         """
