@@ -75,14 +75,14 @@ class Answer(asyncio.Protocol):
         """Whether the answer came to its end."""
         return self.done.done() and not self.done.cancelled() and self.error is None
 
-    @property
-    def body(self) -> bytes | bytearray:
-        """What came of the body, not to be changed."""
-        if self._rest is not None:
-            return self._rest.body if self.whole else bytes(self._rest.body[: self._rest.filled])
-        if len(self._pieces) > 1:
-            self._pieces = [b"".join(self._pieces)]
-        return self._pieces[0] if self._pieces else b""
+    def take_body(self) -> bytes | bytearray:
+        """What came of the body. It is kept here no longer, nor is what would keep this answer from being freed."""
+        rest, pieces = self._rest, self._pieces
+        self._rest, self._pieces, self._payload = None, [], aiohttp.EMPTY_PAYLOAD
+        del self._parser
+        if rest is not None:
+            return rest.body if rest.filled == rest.length else bytes(memoryview(rest.body)[: rest.filled])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self, error: Exception | None) -> None:
         """Wait for nothing more: the answer is whole, or `error` says why it is not. Only the first call counts."""
@@ -214,19 +214,18 @@ class Answer(asyncio.Protocol):
             try:
                 self._parser.feed_eof()
             except Exception as exc:  # the parser's word for a body without its end
-                self.finish(aiohttp.ClientPayloadError(f"the answer is not complete: {exc}"))
+                self.finish(aiohttp.ClientPayloadError(f"the connection ended within the answer's body: {exc}"))
             self._drain()
-        self.finish(aiohttp.ClientPayloadError(f"the answer is not complete: {self._came()}"))
-
-    def _came(self) -> str:
-        return f"the connection ended after {len(self.body):,} of {self._length or 0:,} bytes of its body"
+        came = self._rest.filled if self._rest is not None else 0
+        words = f"the connection ended after {came:,} of {self._length or 0:,} bytes of the answer's body"
+        self.finish(aiohttp.ClientPayloadError(words))
 
 
 class _Rest(asyncio.BufferedProtocol):
     """The rest of a body of known length, read from the socket into its place."""
 
     def __init__(self, answer: Answer, length: int, begun: bytes) -> None:
-        self._answer, self._length = answer, length
+        self._answer, self.length = answer, length
         self.filled = len(begun)
         self.body = bytearray(min(length, max(_FIRST_ROOM, len(begun))))
         self.body[: len(begun)] = begun
@@ -237,15 +236,15 @@ class _Rest(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Where the next bytes go; what comes behind the body goes nowhere."""
-        if self.filled == self._length:
+        if self.filled == self.length:
             return memoryview(bytearray(len(_END)))
         if self.filled == len(self.body):
-            self.body.extend(bytes(min(self.filled, self._length - self.filled)))
+            self.body.extend(bytes(min(self.filled, self.length - self.filled)))
         return memoryview(self.body)[self.filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes came."""
-        if self.filled < self._length:
+        if self.filled < self.length:
             self.filled += nbytes
-            if self.filled == self._length:
+            if self.filled == self.length:
                 self._answer.finish(None)

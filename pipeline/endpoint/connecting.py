@@ -3,15 +3,16 @@
 1. Names, their cache, TLS, proxies and tunnels are aiohttp's. What goes over a connection once it is made is not: of
    the head of a request only three lines differ from the next one's.
 2. Where there is one address it is connected to without the race that several would be in; of several the fastest wins.
-3. Private to aiohttp are `TCPConnector._wrap_create_connection` and `_wrap_existing_connection`, between which the race
-   is chosen, and `ResponseHandler._tail`, where bytes lie that came before the request was sent. `tests/endpoint/
-   test_connecting.py` says so where one of them is no longer what it was.
+3. Private to aiohttp are `TCPConnector._wrap_create_connection`, where an address is connected to, and
+   `ResponseHandler._tail`, where bytes lie that came before the request was sent. `tests/endpoint/test_connecting.py`
+   says so where one of them is no longer what it was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Any
 
 import aiohttp
@@ -33,12 +34,27 @@ class Connector(aiohttp.TCPConnector):
     """aiohttp's connector, by the short way where there is one."""
 
     async def _wrap_create_connection(
-        self, *args: Any, addr_infos: list[Any], **kwargs: Any
+        self,
+        *args: Any,
+        addr_infos: list[Any],
+        req: aiohttp.ClientRequest,
+        client_error: type[Exception] = aiohttp.ClientConnectorError,
+        **kwargs: Any,
     ) -> tuple[asyncio.Transport, ResponseHandler]:
         if len(addr_infos) > 1:
+            kwargs |= {"req": req, "client_error": client_error}
             return await super()._wrap_create_connection(*args, addr_infos=addr_infos, **kwargs)
         family, *_, (host, port, *_) = addr_infos[0]
-        transport, handler = await self._wrap_existing_connection(*args, host=host, port=port, **kwargs)
+        try:
+            transport, handler = await self._loop.create_connection(
+                args[0], host, port, ssl=kwargs["ssl"], server_hostname=kwargs["server_hostname"]
+            )
+        except ssl.CertificateError as exc:
+            raise aiohttp.ClientConnectorCertificateError(req.connection_key, exc) from exc
+        except ssl.SSLError as exc:
+            raise aiohttp.ClientConnectorSSLError(req.connection_key, exc) from exc
+        except OSError as exc:
+            raise client_error(req.connection_key, exc) from exc
         if (descriptor := transport.get_extra_info("socket").fileno()) >= 0:
             _probe_made(family, descriptor)
         return transport, handler

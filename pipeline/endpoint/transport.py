@@ -187,7 +187,7 @@ class Transport:
 
     async def _read(self, exchange: _Exchange, answer: Answer) -> Reply:
         """The reply that an answer makes, or what came of it."""
-        came = Reply(answer.status, _kept(answer.headers, self._key), answer.body)
+        came = Reply(answer.status, _kept(answer.headers, self._key), answer.take_body())
         match answer.error:
             case None:
                 return await self._whole(exchange, came)
