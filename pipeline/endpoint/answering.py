@@ -6,7 +6,7 @@
 2. Interim answers (100, 102, 103) are passed over; 101 is an answer.
 3. A body of known length goes from the socket to its place, past the parser. One that is chunked or ends with the
    connection goes through the parser, which alone knows where it ends.
-4. No more than `most` bytes of a body are kept, and no memory is set aside for bytes that are merely announced.
+4. No more than `most` bytes of a body are kept, and of what is merely announced 4 MiB take memory at most.
 5. `done` is set once, by the first of: the answer is whole, it can no longer become so, somebody waits no longer.
 """
 
@@ -62,12 +62,13 @@ class Answer(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self._room = most
         self._seen = b""
-        self._lost = self._full = False
+        self._full = False
         self._drained: asyncio.Future[None] | None = None
         self._handler, self.transport, early = taken_over(connection, self)
         if early:
             self.data_received(early)
-        if self.transport is None:
+        self._lost = self.transport is None
+        if self._lost:
             self._ended(None)
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -72,8 +72,10 @@ class Sending:
     def start(self, head: bytes, answer: Answer) -> None:
         """Write the request: now if it is in memory, else as its files are read; where that fails `answer` ends."""
         transport = answer.transport
-        if transport is None or self._length > AT_ONCE or not self._in_memory():
-            self._task = asyncio.get_running_loop().create_task(self._write(head, answer))
+        if transport is None:
+            return  # lost already, as the answer knows
+        if self._length > AT_ONCE or not self._in_memory():
+            self._task = asyncio.get_running_loop().create_task(self._write(head, transport, answer))
             return
         pieces = [head, *map(self._whole, self._body.pieces)]
         if self._length <= LIGHT:
@@ -102,12 +104,13 @@ class Sending:
             return piece
         return pybase64.b64encode(self._small[piece.upload]) if piece.base64 else self._small[piece.upload]
 
-    async def _write(self, head: bytes, answer: Answer) -> None:
+    async def _write(self, head: bytes, transport: asyncio.WriteTransport, answer: Answer) -> None:
         try:
-            async for part in self._parts(head):
-                if answer.transport is None or not await answer.writable():
+            for part in self._parts(head):
+                transport.write(part if isinstance(part, bytes) else await in_thread(part, self._readers))
+                # Before the next part is read: a file that changes until then is noticed, and memory stays flat.
+                if not await answer.writable():
                     return  # the answer knows how the connection ended
-                answer.transport.write(part)
             self.complete = True
         except (InputChangedError, OSError) as exc:
             self.failure = exc
@@ -115,7 +118,8 @@ class Sending:
         except Exception as exc:  # else nobody would know before the time is over
             answer.finish(aiohttp.ClientConnectionError(f"the request cannot be written: {exc}"))
 
-    async def _parts(self, head: bytes) -> AsyncIterator[bytes]:
+    def _parts(self, head: bytes) -> Iterator[bytes | Callable[[], bytes]]:
+        """What is written one after another; what has to be read is a function that reads it."""
         yield head
         for piece in self._body.pieces:
             if isinstance(piece, bytes) or piece.upload in self._small:
@@ -123,7 +127,7 @@ class Sending:
             else:
                 digest = hashlib.sha256()
                 for start in range(0, piece.upload.bytes, PART):
-                    yield await in_thread(partial(_part, piece, start, digest), self._readers)
+                    yield partial(_part, piece, start, digest)
 
 
 def _part(piece: FilePiece, start: int, digest: _Hash) -> bytes:
