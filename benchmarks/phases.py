@@ -14,12 +14,9 @@ PHASES: Sequence[tuple[str, Sequence[str]]] = (
     ("inputs: examine", ("/pipeline/run/examine.py",)),
     ("admission", ("/pipeline/control/", "/pipeline/run/admission.py", "/pipeline/run/gate.py", "/pipeline/run/lane")),
     ("ledger: write and sync", ("/pipeline/ledger/",)),
-    ("upload", ("/pipeline/endpoint/sending.py", "/pipeline/endpoint/form.py", "/aiohttp/http_writer.py")),
-    (
-        "download",
-        ("/aiohttp/client_proto.py", "/aiohttp/streams.py", "transport.py:_receive", "transport.py:data_received"),
-    ),
-    ("request and connection", ("/aiohttp/", "/pipeline/endpoint/transport.py", "/pipeline/endpoint/session.py")),
+    ("upload", ("/pipeline/endpoint/sending.py", "/pipeline/endpoint/form.py")),
+    ("download", ("/pipeline/endpoint/answering.py", "/aiohttp/streams.py")),
+    ("request and connection", ("/aiohttp/", "/pipeline/endpoint/transport.py", "/pipeline/endpoint/connecting.py")),
     ("answer: parse and decode", ("/pipeline/endpoint/", "/pipeline/run/receive.py", "/pipeline/decode.py:b64")),
     (
         "pictures: check",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -71,7 +72,7 @@ def encode(edit: Edit, form: Form, boundary: str) -> Body:
     """The body of an edit; `boundary` separates multipart's parts and must occur in none of them."""
     if form == "json":
         return Body(_joined(_json(edit)), "application/json")
-    return Body(_joined(_multipart(edit, boundary)), f"multipart/form-data; boundary={boundary}")
+    return Body(tuple(_multipart(edit, boundary)), f"multipart/form-data; boundary={boundary}")
 
 
 def too_large(edit: Edit, form: Form) -> Problem | None:
@@ -90,21 +91,24 @@ def too_large(edit: Edit, form: Form) -> Problem | None:
 
 
 def _multipart(edit: Edit, boundary: str) -> Iterator[bytes | FilePiece]:
-    for name, value in _flat(_ordered(edit.fields)):
-        yield f'--{boundary}\r\nContent-Disposition: form-data; name="{_escaped(name)}"\r\n\r\n{value}\r\n'.encode()
+    """The parts: literals and files in turn."""
+    begin = f'--{boundary}\r\nContent-Disposition: form-data; name="'
+    parts = [f'{begin}{_escaped(name)}"\r\n\r\n{value}\r\n' for name, value in _flat(_ordered(edit.fields))]
+    text = "".join(parts)
+    for upload, file in _files(edit):
+        yield f"{text}{begin}{file}\r\nContent-Type: {upload.mime}\r\n\r\n".encode()
+        yield FilePiece(upload, base64=False)
+        text = "\r\n"
+    yield f"{text}--{boundary}--\r\n".encode()
+
+
+def _files(edit: Edit) -> Iterator[tuple[Upload, str]]:
+    """The files, and what the heads of their parts say behind `name="`."""
     field = "image" if len(edit.images) == 1 else "image[]"
     for number, upload in enumerate(edit.images, 1):
-        yield from _file_part(boundary, field, f"image-{number}", upload)
+        yield upload, f'{field}"; filename="image-{number}.{EXTENSIONS[FORMATS[upload.mime]]}"'
     if edit.mask is not None:
-        yield from _file_part(boundary, "mask", "mask", edit.mask)
-    yield f"--{boundary}--\r\n".encode()
-
-
-def _file_part(boundary: str, field: str, stem: str, upload: Upload) -> Iterator[bytes | FilePiece]:
-    disposition = f'form-data; name="{field}"; filename="{stem}.{EXTENSIONS[FORMATS[upload.mime]]}"'
-    yield f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: {upload.mime}\r\n\r\n".encode()
-    yield FilePiece(upload, base64=False)
-    yield b"\r\n"
+        yield edit.mask, f'mask"; filename="mask.{EXTENSIONS[FORMATS[edit.mask.mime]]}"'
 
 
 def _json(edit: Edit) -> Iterator[bytes | FilePiece]:
@@ -144,7 +148,10 @@ def _ordered(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _flat(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Names and texts of the parts of a form."""
     for name, value in fields.items():
-        yield from _flat_value(name, value)
+        if isinstance(value, str):
+            yield name, value
+        else:
+            yield from _flat_value(name, value)
 
 
 def _flat_value(name: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -162,6 +169,7 @@ def _flat_value(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
+@lru_cache(256)
 def _escaped(name: str) -> str:
     return _NAME_ESCAPES.sub(lambda found: "\\\\" if found[0] == "\\" else f"%{ord(found[0]):02X}", name)
 

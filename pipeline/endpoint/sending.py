@@ -3,23 +3,28 @@
 1. Files of up to 1 MB are read and checked before the connection is made.
 2. Of a larger file the part that ends it is checked, with all before it, before that part is written: a request
    whose input changed is never complete at the server.
-3. `begin` is called before the first byte can leave; `complete` is true only after the last was handed over.
+3. `complete` is true only after the last byte was handed over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
+import aiohttp
 import anyio
 import pybase64
-from aiohttp import Payload
-from aiohttp.abc import AbstractStreamWriter
 
+from pipeline.endpoint.answering import Answer
 from pipeline.endpoint.form import Body, FilePiece
 from pipeline.endpoint.upload import InputChangedError, Upload, read_part, read_whole
 from pipeline.threads import in_thread
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 SMALL = 1_000_000
 """Largest file, in bytes, that is held in memory."""
@@ -30,6 +35,9 @@ PART = 2**20 - 1
 
 LIGHT = 1 << 16
 """Bytes that are read at once, without a thread: they were hashed a moment ago, and lie in memory."""
+
+AT_ONCE = 1 << 21
+"""Largest body, in bytes, that is handed over as a whole; it is in memory already, and is not copied."""
 
 
 async def read_small(uploads: Sequence[Upload], readers: anyio.CapacityLimiter) -> dict[Upload, bytes]:
@@ -44,52 +52,51 @@ def _contents(uploads: Iterable[Upload]) -> dict[Upload, bytes]:
     return {upload: read_whole(upload) for upload in uploads}
 
 
-class Sending(Payload):
-    """A body that aiohttp writes, with a Content-Length."""
+class Sending:
+    """A request on its way over the connection of its answer."""
 
-    _autoclose = True
-
-    def __init__(
-        self,
-        body: Body,
-        small: Mapping[Upload, bytes],
-        readers: anyio.CapacityLimiter,
-        begin: Callable[[], None],
-        stop: Callable[[], None],
-    ) -> None:
-        """`begin` is called before the first byte can leave, `stop` when the body cannot be completed."""
-        super().__init__(body, content_type=body.content_type)
-        self._body, self._small, self._readers, self._begin, self._stop = body, small, readers, begin, stop
-        self._size = body.length
-        self._transport: asyncio.Transport | None = None
+    def __init__(self, body: Body, small: Mapping[Upload, bytes], readers: anyio.CapacityLimiter) -> None:
+        self._body, self._small, self._readers = body, small, readers
+        self._length = body.length
+        self._task: asyncio.Task[None] | None = None
         self.complete = False
         self.failure: InputChangedError | OSError | None = None
 
     @property
-    def delivered(self) -> bool:
-        """Whether the connection has taken the whole body, so that it may carry another request."""
-        return self.complete and (self._transport is None or self._transport.get_write_buffer_size() == 0)
+    def own_lines(self) -> str:
+        """The lines of the head that tell of the body; none where there is none."""
+        if not self._length:
+            return ""
+        return f"Content-Length: {self._length}\r\nContent-Type: {self._body.content_type}\r\n"
 
-    async def write_with_length(
-        self,
-        writer: AbstractStreamWriter,
-        content_length: int | None,  # noqa: ARG002 - aiohttp's signature; no length but the body's own is asked for
-    ) -> None:
-        """Write the whole body."""
-        self._transport = getattr(writer, "transport", None)
-        self._begin()
-        if self._body.length <= LIGHT:
-            await writer.write(b"".join(self._whole(piece) for piece in self._body.pieces))
+    def start(self, head: bytes, answer: Answer) -> None:
+        """Write the request: now if it is in memory, else as its files are read; where that fails `answer` ends."""
+        transport = answer.transport
+        if transport is None:
+            return  # lost already, as the answer knows
+        if self._length > AT_ONCE or not self._in_memory():
+            self._task = asyncio.get_running_loop().create_task(self._write(head, transport, answer))
+            return
+        pieces = [head, *map(self._whole, self._body.pieces)]
+        if self._length <= LIGHT:
+            transport.write(b"".join(pieces))
         else:
-            await self._write_pieces(writer)
+            transport.writelines(pieces)
         self.complete = True
 
-    async def _write_pieces(self, writer: AbstractStreamWriter) -> None:
-        for piece in self._body.pieces:
-            if isinstance(piece, bytes) or piece.upload in self._small:
-                await writer.write(self._whole(piece))
-            else:
-                await self._write_file(writer, piece)
+    def delivered(self, answer: Answer) -> bool:
+        """Whether the connection has taken all of the request."""
+        return self.complete and answer.transport is not None and not answer.transport.get_write_buffer_size()
+
+    def abort(self, answer: Answer) -> None:
+        """Drop the connection with what it has not sent; a graceful close waits for a peer that may never read."""
+        if self._task is not None:
+            self._task.cancel()
+        if answer.transport is not None:
+            answer.transport.abort()
+
+    def _in_memory(self) -> bool:
+        return all(isinstance(piece, bytes) or piece.upload in self._small for piece in self._body.pieces)
 
     def _whole(self, piece: bytes | FilePiece) -> bytes:
         """A piece that is in memory."""
@@ -97,38 +104,32 @@ class Sending(Payload):
             return piece
         return pybase64.b64encode(self._small[piece.upload]) if piece.base64 else self._small[piece.upload]
 
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the whole body."""
-        await self.write_with_length(writer, None)
-
-    def decode(
-        self,
-        encoding: str = "utf-8",  # noqa: ARG002 - aiohttp's signature
-        errors: str = "strict",  # noqa: ARG002 - aiohttp's signature
-    ) -> str:
-        """Not a text. Raises TypeError."""
-        raise TypeError("a request body is written, never decoded")
-
-    def abort(self) -> None:
-        """Drop the connection with what it has not sent; a graceful close waits for a peer that may never read."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def _write_file(self, writer: AbstractStreamWriter, piece: FilePiece) -> None:
-        digest = hashlib.sha256()
-
-        def read(start: int) -> bytes:
-            size = min(PART, piece.upload.bytes - start)
-            part = read_part(piece.upload, start, size, digest)
-            return pybase64.b64encode(part) if piece.base64 else part
-
-        for start in range(0, piece.upload.bytes, PART):
-            await writer.write(await self._checked(read, start))
-
-    async def _checked(self, read: Callable[[int], bytes], start: int) -> bytes:
+    async def _write(self, head: bytes, transport: asyncio.WriteTransport, answer: Answer) -> None:
         try:
-            return await in_thread(lambda: read(start), self._readers)
+            for part in self._parts(head):
+                transport.write(part if isinstance(part, bytes) else await in_thread(part, self._readers))
+                # Before the next part is read: a file that changes until then is noticed, and memory stays flat.
+                if not await answer.writable():
+                    return  # the answer knows how the connection ended
+            self.complete = True
         except (InputChangedError, OSError) as exc:
             self.failure = exc
-            self._stop()
-            raise
+            answer.finish(exc)
+        except Exception as exc:  # else nobody would know before the time is over
+            answer.finish(aiohttp.ClientConnectionError(f"the request cannot be written: {exc}"))
+
+    def _parts(self, head: bytes) -> Iterator[bytes | Callable[[], bytes]]:
+        """What is written one after another; what has to be read is a function that reads it."""
+        yield head
+        for piece in self._body.pieces:
+            if isinstance(piece, bytes) or piece.upload in self._small:
+                yield self._whole(piece)
+            else:
+                digest = hashlib.sha256()
+                for start in range(0, piece.upload.bytes, PART):
+                    yield partial(_part, piece, start, digest)
+
+
+def _part(piece: FilePiece, start: int, digest: _Hash) -> bytes:
+    part = read_part(piece.upload, start, min(PART, piece.upload.bytes - start), digest)
+    return pybase64.b64encode(part) if piece.base64 else part

@@ -12,25 +12,27 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import aiohttp
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
-from msgspec import Struct, field
+from msgspec import Struct
 from yarl import URL
 
+from pipeline.endpoint.answering import Answer, TooLargeError
+from pipeline.endpoint.connecting import Connector, Way
 from pipeline.endpoint.faults import NETWORK_ERRORS, failure_of, failure_of_input, words_of
-from pipeline.endpoint.form import Edit, encode
+from pipeline.endpoint.form import Body, Edit, encode
 from pipeline.endpoint.inflate import inflate
 from pipeline.endpoint.key import Key, mask
 from pipeline.endpoint.patience import Patience
 from pipeline.endpoint.reply import Failure, Flight, Reply
 from pipeline.endpoint.sending import Sending, read_small
-from pipeline.endpoint.session import header_problems, open_session, trusted
+from pipeline.endpoint.session import connecting_time, header_problems, open_connector, trusted
 from pipeline.endpoint.upload import InputChangedError
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.models import Endpoint
@@ -53,31 +55,19 @@ _KEPT = frozenset(
     }
 )
 _LONGEST_VALUE = 1000
+_NOTHING = Reply()
 _SENDABLE = re.compile(r"[!-~]+")
 
 
-class _TooLargeError(Exception):
-    """The answer is longer than `max_response`."""
+class _OverdueError(Exception):
+    """The time for an answer is over."""
 
 
 class _Exchange(Struct):
-    """What is known of a request and its answer so far; it outlives a failure."""
+    """What is known of a request so far; it outlives a failure."""
 
     flight: Flight
     started: float
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    patience: Patience | None = None
-    status: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    pieces: list[bytes] = field(default_factory=list)
-    orderly: bool = False
-
-    @property
-    def body(self) -> bytes:
-        """What came of the answer's body. Joined once: a body that grew would be copied again and again."""
-        if len(self.pieces) > 1:
-            self.pieces = [b"".join(self.pieces)]
-        return self.pieces[0] if self.pieces else b""
 
 
 class Transport:
@@ -92,10 +82,10 @@ class Transport:
         timeout: float,
         folder: Path,
         readers: anyio.CapacityLimiter,
-        clock: Callable[[], float] = anyio.current_time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`timeout` in seconds; `folder` is what a relative `ca_bundle` starts from; `readers` limits the threads
-        that read files; `clock` is the event loop's.
+        that read files; `clock` tells seconds and is never put back.
 
         Raises JobError where the URL, a header or the certificates cannot be used.
         """
@@ -107,17 +97,20 @@ class Transport:
         self._proxy = _url(endpoint.proxy, "endpoint.proxy") if endpoint.proxy else None
         self._endpoint, self._key, self._readers = endpoint, key, readers
         self._timeout, self._clock = timeout, clock
-        self._opened: aiohttp.ClientSession | None = None
+        self._opened: Connector | None = None
+        self._edits: Way | None = None
 
     async def __aenter__(self) -> Self:
-        self._opened = open_session(self._trust)
+        self._opened = open_connector(self._trust)
+        self._edits = self._way("POST", self._url, self._headers())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        assert self._opened is not None
         with anyio.CancelScope(shield=True):
-            await self._session.close()
+            await self._opened.close()
 
     async def post(self, edit: Edit, flight: Flight) -> Reply:
         """Send an edit once and read its answer; `flight` tells a caller that is cancelled whether it left."""
@@ -130,17 +123,12 @@ class Transport:
             small = await read_small(edit.uploads, self._readers)
         except (InputChangedError, OSError) as exc:
             return self._reply(exchange, failure_of_input(exc), str(exc))
-        sending = Sending(body, small, self._readers, lambda: self._begin(exchange), exchange.scope.cancel)
-        headers = self._headers(edit)
-
-        async def request() -> aiohttp.ClientResponse:
-            return await self._session.post(
-                self._url, data=sending, headers=headers, proxy=self._proxy, allow_redirects=False
-            )
-
-        reply = await self._answered(request, exchange, sending)
+        sending = Sending(body, small, self._readers)
+        assert self._edits is not None, "a Transport is used inside `async with`"
+        own = f"Idempotency-Key: {_one_line(edit.idempotency_key)}\r\n{sending.own_lines}"
+        reply = await self._answered(self._edits, own, sending, exchange)
         if sending.failure is not None and reply.failure is not None:
-            return self._reply(exchange, failure_of_input(sending.failure), str(sending.failure))
+            return self._reply(exchange, failure_of_input(sending.failure), str(sending.failure), reply)
         return reply
 
     async def fetch(self, url: str) -> Reply:
@@ -152,32 +140,20 @@ class Transport:
         target = self._allowed(url)
         if target is None:
             return self._reply(exchange, Failure.URL_NOT_ALLOWED, "the answer names a URL that may not be fetched")
+        exchange.flight.began = True  # the edit was made: whatever fails now comes after it
+        way = self._way("GET", target, {**_ALWAYS, **_IDENTITY, "Accept": "image/*"})
+        return await self._answered(way, "", Sending(Body((), ""), {}, self._readers), exchange)
 
-        async def request() -> aiohttp.ClientResponse:
-            headers = {**_ALWAYS, **_IDENTITY, "Accept": "image/*"}
-            return await self._session.get(target, headers=headers, proxy=self._proxy, allow_redirects=False)
-
-        self._begin(exchange)
-        return await self._answered(request, exchange, None)
-
-    @property
-    def _session(self) -> aiohttp.ClientSession:
+    def _way(self, method: str, url: URL, headers: dict[str, str]) -> Way:
         assert self._opened is not None, "a Transport is used inside `async with`"
-        return self._opened
+        return Way(self._opened, connecting_time(), method, url, headers, self._proxy)
 
-    def _begin(self, exchange: _Exchange) -> None:
-        exchange.flight.began = True
-        exchange.started = self._clock()
-        exchange.patience = Patience(exchange.scope, self._timeout)
-
-    def _headers(self, edit: Edit) -> dict[str, str]:
+    def _headers(self) -> dict[str, str]:
         """The manifest's own come first: Accept and User-Agent may be overridden, what carries the request may not."""
         named = {name.lower() for name in self._endpoint.headers}
         ours = {name: value for name, value in _ALWAYS.items() if name.lower() not in named}
         authorization = self._key.header() if self._key is not None else {}
-        return {
-            **ours, **self._endpoint.headers, **authorization, **_IDENTITY, "Idempotency-Key": edit.idempotency_key
-        }  # fmt: skip
+        return {**ours, **self._endpoint.headers, **authorization, **_IDENTITY}
 
     def _allowed(self, url: str) -> URL | None:
         try:
@@ -188,63 +164,69 @@ class Transport:
             return None
         return target if same and target.user is None and self._endpoint.fetch_urls == "same-host" else None
 
-    async def _answered(
-        self, request: Callable[[], Awaitable[aiohttp.ClientResponse]], exchange: _Exchange, sending: Sending | None
-    ) -> Reply:
-        failure, detail = Failure.TIMEOUT, f"no complete answer within {self._timeout:g} s"
-        with exchange.scope:
-            try:
-                await self._receive(await request(), exchange, sending)
-                return await self._whole(exchange)
-            except _TooLargeError:
+    async def _answered(self, way: Way, own: str, sending: Sending, exchange: _Exchange) -> Reply:
+        try:
+            connection = await way.connect()
+        except NETWORK_ERRORS as exc:
+            return self._reply(exchange, failure_of(exc, began=exchange.flight.began), words_of(exc))
+        head = way.head(own)
+        exchange.flight.began, exchange.started = True, self._clock()
+        answer = Answer(connection, self._endpoint.max_response)
+        patience = Patience(self._timeout, lambda: answer.finish(_OverdueError()))
+        try:
+            sending.start(head, answer)
+            await answer.done
+        finally:
+            patience.end()
+            if answer.whole and sending.delivered(answer):
+                connection.release()
+            else:
+                sending.abort(answer)
+                connection.close()
+        return await self._read(exchange, answer)
+
+    async def _read(self, exchange: _Exchange, answer: Answer) -> Reply:
+        """The reply that an answer makes, or what came of it."""
+        came = Reply(answer.status, _kept(answer.headers, self._key), answer.take_body())
+        match answer.error:
+            case None:
+                return await self._whole(exchange, came)
+            case _OverdueError():
+                failure, detail = Failure.TIMEOUT, f"no complete answer within {self._timeout:g} s"
+            case TooLargeError():
                 failure = Failure.RESPONSE_TOO_LARGE
                 detail = f"the answer is longer than max_response, {self._endpoint.max_response:,} bytes"
-            except NETWORK_ERRORS as exc:
-                failure, detail = failure_of(exc, began=exchange.flight.began), words_of(exc)
-            finally:
-                if exchange.patience is not None:
-                    exchange.patience.end()
-                if sending is not None and not exchange.orderly:
-                    sending.abort()
-        return self._reply(exchange, failure, detail)
+            case error:
+                failure, detail = failure_of(error, began=True), words_of(error)
+        return self._reply(exchange, failure, detail, came)
 
-    async def _receive(self, response: aiohttp.ClientResponse, exchange: _Exchange, sending: Sending | None) -> None:
-        """Read an answer to its end. Raises _TooLargeError and the network's errors."""
-        try:
-            exchange.status, exchange.headers = response.status, _kept(response.headers, self._key)
-            room = self._endpoint.max_response
-            async for piece in response.content.iter_any():
-                exchange.pieces.append(piece[:room])
-                room -= len(piece)
-                if room < 0:
-                    raise _TooLargeError
-            exchange.orderly = sending is None or sending.delivered
-        finally:
-            if exchange.orderly:
-                response.release()
-            else:
-                response.close()
-
-    async def _whole(self, exchange: _Exchange) -> Reply:
-        encoding = exchange.headers.get("content-encoding", "identity").lower()
+    async def _whole(self, exchange: _Exchange, came: Reply) -> Reply:
+        encoding = came.headers.get("content-encoding", "identity").lower()
         if encoding == "identity":
-            return self._reply(exchange, None, "")
+            return self._reply(exchange, None, "", came)
         with anyio.CancelScope(shield=True):
             most = self._endpoint.max_response
-            inflated = await in_thread(lambda: inflate(exchange.body, encoding, most), self._readers)
-        exchange.pieces = [inflated.body]
-        return self._reply(exchange, inflated.failure, f"the answer was sent with Content-Encoding: {encoding}")
+            inflated = await in_thread(lambda: inflate(came.body, encoding, most), self._readers)
+        came = Reply(came.status, came.headers, inflated.body)
+        return self._reply(exchange, inflated.failure, f"the answer was sent with Content-Encoding: {encoding}", came)
 
-    def _reply(self, exchange: _Exchange, failure: Failure | None, detail: str) -> Reply:
+    def _reply(self, exchange: _Exchange, failure: Failure | None, detail: str, came: Reply = _NOTHING) -> Reply:
         return Reply(
-            status=exchange.status,
-            headers=exchange.headers,
-            body=exchange.body,
+            status=came.status,
+            headers=came.headers,
+            body=came.body,
             failure=failure,
             detail=mask(detail, self._key) if failure else "",
             began=exchange.flight.began,
             seconds=self._clock() - exchange.started,
         )
+
+
+def _one_line(value: str) -> str:
+    """A header's value as it is. Raises ValueError where it would begin another line."""
+    if not value.isprintable():
+        raise ValueError("a header's value holds a line break or control character")
+    return value
 
 
 def _kept(headers: Mapping[str, str], key: Key | None) -> dict[str, str]:

@@ -35,11 +35,12 @@ class Upload(Struct, frozen=True):
     mime: Mime
 
 
-def open_regular(path: str) -> int:
-    """A descriptor to read from; raises OSError where the path is no regular file that can be read."""
+def open_regular(path: str) -> tuple[int, int]:
+    """A descriptor to read from, and the file's size in bytes; OSError where it is no regular file or unreadable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode):
+        return descriptor, found.st_size
     os.close(descriptor)
     raise OSError(f"{path} is not a regular file")
 
@@ -50,14 +51,13 @@ def read_part(upload: Upload, start: int, size: int, digest: _Hash) -> bytes:
     Parts are read in order. Raises InputChangedError where the file is not the one that was hashed, OSError where it
     cannot be opened or read.
     """
-    descriptor = open_regular(upload.path)
+    descriptor, found = open_regular(upload.path)
     try:
-        same_size = os.fstat(descriptor).st_size == upload.bytes
-        part = _read(descriptor, start, size) if same_size else b""
+        part = _read(descriptor, start, size) if found == upload.bytes else b""
     finally:
         os.close(descriptor)
     digest.update(part)
-    if not same_size or len(part) < size:
+    if found != upload.bytes or len(part) < size:
         raise InputChangedError(f"{upload.path} has another size than when it was hashed")
     if start + size == upload.bytes and digest.hexdigest() != upload.sha256:
         raise InputChangedError(f"{upload.path} has another content than when it was hashed")
@@ -70,8 +70,12 @@ def read_whole(upload: Upload) -> bytes:
 
 
 def _read(descriptor: int, start: int, size: int) -> bytes:
-    parts = []
-    while size > 0 and (part := os.pread(descriptor, size, start)):
+    part = os.pread(descriptor, size, start)
+    if len(part) == size:
+        return part
+    parts = [part]
+    while part and (size := size - len(part)):
+        start += len(part)
+        part = os.pread(descriptor, size, start)
         parts.append(part)
-        start, size = start + len(part), size - len(part)
     return b"".join(parts)
