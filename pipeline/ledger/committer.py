@@ -6,7 +6,7 @@ Contract:
    then the result given its name, in this order. An entry that was queued is written, also when its worker is
    cancelled meanwhile.
 2. One write and one sync make a group; the next is written only after the sync. An empty ledger's first is one line.
-   Lines without parts come first, and wait for one group's parts at most.
+   Parts are made and named by another thread: lines without parts never wait for a disk that is busy with these.
 3. A line that is not durable is not in the ledger, and its worker is told; what a write does to the file is
    `LedgerFile`'s contract.
 4. On a full disk only what ends paid work is still written: `settled` lines of attempts, and `end`; each by itself, so
@@ -38,6 +38,7 @@ from pipeline.ledger.last_words import is_last_word, shortened
 from pipeline.ledger.ledger_file import FullError, LedgerFile
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import SCHEMA, Record
+from pipeline.ledger.stage import Stage
 from pipeline.threads import in_thread
 
 T = TypeVar("T")
@@ -46,8 +47,8 @@ GROUP = 256
 """Most lines of one write; keeps a torn tail far below what is believed to be one."""
 
 COMMITS = 32
-"""Most lines among them that have parts. Others do not wait behind more: of many answers that come at once the first
-make room for new requests while the last are stored."""
+"""Most results whose parts are made at once: of many answers that come at once the first make room for new requests
+while the last are stored."""
 
 
 def stamp(now: datetime) -> str:
@@ -66,9 +67,9 @@ class Committer:
     """Writes the ledger at `path`, which is created if it is missing, for the run `run`.
 
     `parts` is synced before a commit's line. `slots` requests may be in flight, each with a last line to write. `file`
-    is the ledger's number in `Ledgers`. Blocking calls run under `limiter`, which has one token and no other user; a
-    group is stored and its results are named within `around`. Nothing is opened before the first line; that line's
-    `append` reports what is wrong.
+    is the ledger's number in `Ledgers`. Blocking calls run under `limiter`, which has two tokens and no other user.
+    Parts are made and named within `around`. Nothing is opened before the first line, whose `append` tells what is
+    wrong.
     """
 
     def __init__(
@@ -93,7 +94,10 @@ class Committer:
         self._around = around
         self._lines: deque[Entry] = deque()
         self._commits: deque[Entry] = deque()
-        self._bell = anyio.Event()
+        self._durable: deque[Entry] = deque()
+        self._writing = Stage(lambda: self._lines, self._write_lines)
+        self._storing = Stage(lambda: self._commits or self._durable, self._serve_parts)
+        self._unsettled = 0
         self._closed = False
         self._ledger: LedgerFile | None = None
         self._unopened = ""
@@ -103,23 +107,23 @@ class Committer:
         """Write until `close` was called and the queue is empty; cancellation does not end it, and it never raises."""
         loop = get_running_loop()
         with CancelScope(shield=True):
-            while self._waiting or not self._closed:
-                if self._waiting:
-                    await in_thread(lambda: self._serve_queue(loop), self._limiter)
-                else:
-                    self._bell = anyio.Event()
-                    await self._bell.wait()
+            async with anyio.create_task_group() as stages:
+                for stage in (self._writing, self._storing):
+                    stages.start_soon(stage.serve, loop, self._limiter, self._over)
             if self._ledger is not None:
                 await in_thread(self._ledger.close, self._limiter)
 
-    @property
-    def _waiting(self) -> bool:
-        return bool(self._lines or self._commits)
+    def _over(self) -> bool:
+        return self._closed and not self._unsettled
 
     def close(self) -> None:
         """Let `serve` end once everything queued is written; nothing may be queued after this."""
         self._closed = True
-        self._bell.set()
+        self._ring()
+
+    def _ring(self) -> None:
+        self._writing.ring()
+        self._storing.ring()
 
     async def append(self, record: Record, *, shielded: bool = False) -> Where:
         """Write a record; it is stamped in place. Durable on return. `shielded`: nothing can cancel the caller.
@@ -148,8 +152,13 @@ class Committer:
     async def _written(self, entry: Entry, *, shielded: bool) -> Where:
         if self._closed:
             raise RuntimeError("a record was handed to a committer that is closed")
-        (self._commits if entry.publish else self._lines).append(entry)
-        self._bell.set()
+        self._unsettled += 1
+        if entry.publish:
+            self._commits.append(entry)
+            self._storing.ring()
+        else:
+            self._lines.append(entry)
+            self._writing.ring()
         if shielded:
             await entry.settled
         else:
@@ -160,32 +169,47 @@ class Committer:
         assert entry.where is not None
         return entry.where
 
-    def _take(self) -> list[Entry]:
-        most = GROUP if self._ledger is not None and self._ledger.end else 1
-        lines = _first(self._lines, most)
-        return lines + _first(self._commits, min(COMMITS, most - len(lines)))
+    def _settle(self, entries: list[Entry]) -> None:
+        """Let the workers go on; on the event loop."""
+        self._unsettled -= len(entries)
+        tell(entries)
+        if self._over():
+            self._ring()
 
-    def _serve_queue(self, loop: AbstractEventLoop) -> None:
-        """Write group after group while any entry waits; in a thread, which no event loop holds up in between."""
-        while self._waiting:
-            group = self._take()
+    def _serve_parts(self, loop: AbstractEventLoop) -> None:
+        """Make the parts of a group, and name the results whose lines are durable meanwhile, while there are any."""
+        while self._commits or self._durable:
             with self._around():
-                self._store(group)
-                named = [entry for entry in group if entry.publish and not entry.error]
-                loop.call_soon_threadsafe(tell, [entry for entry in group if entry.error or not entry.publish])
-                if named:
+                if named := _first(self._durable, len(self._durable)):
                     publish(named)
-                    loop.call_soon_threadsafe(tell, named)
+                    loop.call_soon_threadsafe(self._settle, named)
+                self._pass_on(self._with_parts(_first(self._commits, COMMITS)), loop)
+
+    def _pass_on(self, group: list[Entry], loop: AbstractEventLoop) -> None:
+        """Those whose parts are durable get their lines next."""
+        failed = [entry for entry in group if entry.error]
+        self._lines.extend(entry for entry in group if not entry.error)
+        loop.call_soon_threadsafe(self._writing.ring)
+        if failed:
+            loop.call_soon_threadsafe(self._settle, failed)
+
+    def _write_lines(self, loop: AbstractEventLoop) -> None:
+        """Write group after group while any line waits."""
+        while self._lines:
+            group = _first(self._lines, GROUP if self._ledger is not None and self._ledger.end else 1)
+            self._store(group)
+            self._durable.extend(entry for entry in group if entry.publish and not entry.error)
+            loop.call_soon_threadsafe(self._storing.ring)
+            loop.call_soon_threadsafe(self._settle, [entry for entry in group if entry.error or not entry.publish])
 
     def _store(self, group: list[Entry]) -> None:
         """Give every entry a place or an error; in a thread."""
         try:
             ledger = self._opened()
-            entries = self._with_parts(group)
             try:
-                self._write(ledger, entries)
+                self._write(ledger, group)
             except FullError as exc:
-                self._write_last_words(ledger, entries, exc)
+                self._write_last_words(ledger, group, exc)
         except Exception as exc:
             # Whatever it is: an entry without an answer would keep its worker waiting for ever.
             for entry in group:
@@ -202,18 +226,17 @@ class Committer:
             raise
         return self._ledger
 
-    def _with_parts(self, group: list[Entry]) -> list[Entry]:
-        """The entries that may be written now that their parts were made and the folder was synced."""
-        prepare(group)
-        commits = [entry for entry in group if entry.publish and not entry.error]
-        if commits and not self._unsynced:
+    def _with_parts(self, commits: list[Entry]) -> list[Entry]:
+        """The entries, whose parts were made and the folder synced, or with an error each."""
+        prepare(commits)
+        if any(not entry.error for entry in commits) and not self._unsynced:
             try:
                 sync_folder(self._parts)
             except OSError as exc:
                 self._unsynced = f"{self._parts}: the folder cannot be synced: {exc}"
         for entry in commits if self._unsynced else ():
-            entry.error = StorageError(self._unsynced)
-        return [entry for entry in group if not entry.error]
+            entry.error = entry.error or StorageError(self._unsynced)
+        return commits
 
     def _write_last_words(self, ledger: LedgerFile, entries: list[Entry], full: FullError) -> None:
         """Of the entries only those that end work; the others get the error."""

@@ -153,7 +153,7 @@ def _committer(
         folder.root / PARTS,
         slots=job.manifest.limits.concurrency,
         now=chance.now,
-        limiter=CapacityLimiter(1),
+        limiter=CapacityLimiter(2),
         file=ledgers.number(path),
         around=folder.held,
     )

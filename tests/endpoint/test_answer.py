@@ -41,6 +41,11 @@ PIECES = st.sampled_from(
         '"text"',
         '{"a":NaN}',
         '{"revised_prompt":"\\ud83d"}',
+        '{"revised_prompt":"say \\"b64_json\\":\\"' + B64 + '\\"","b64_json" :\n"' + B64 + '"}',
+        '{"b64_json":"@picture 0"}',
+        '{"b64_json":"' + B64 + '","revised_prompt":"\\"b64_json\\":"}',
+        '{"b64_json":"' + B64 + '" 1}',
+        '{"x":{"b64_json":"' + B64 + '"}}',
     ]
 )
 MEMBERS = st.one_of(
