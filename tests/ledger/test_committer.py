@@ -5,8 +5,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ NOON = datetime(2026, 11, 1, 12, 0, 0, 5678, tzinfo=timezone(timedelta(hours=2))
 @asynccontextmanager
 async def serving(folder: Path, *, slots: int = 2) -> AsyncIterator[Committer]:
     (folder / "parts").mkdir(exist_ok=True)
-    limiter = anyio.CapacityLimiter(1)
+    limiter = anyio.CapacityLimiter(2)
     path = folder / "ledger.jsonl"
     committer = Committer(path, "r1", folder / "parts", slots=slots, now=lambda: NOON, limiter=limiter, file=3)
     async with anyio.create_task_group() as group:
@@ -150,6 +150,42 @@ async def test_a_line_without_parts_waits_for_one_groups_parts_at_most(tmp_path:
     assert kinds.index(Sent) <= COMMITS
 
 
+async def test_a_line_is_written_while_parts_are_made(tmp_path: Path) -> None:
+    """A disk that is busy with pictures keeps no request waiting."""
+    written_meanwhile = threading.Event()
+
+    def slow() -> Callable[[], object]:
+        assert written_meanwhile.wait(20)
+        return str
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        async with anyio.create_task_group() as workers:
+            workers.start_soon(committer.commit, settled("a", "succeeded"), str, slow)
+            await anyio.sleep(0.05)
+            await committer.append(sent("new"))
+            written_meanwhile.set()
+    assert [type(record) for record in written(tmp_path)[1:]] == [Sent, Settled]
+
+
+async def test_a_result_is_named_within_what_surrounds_its_group(tmp_path: Path) -> None:
+    """Parts are made, and later named, by a thread that holds their folders open."""
+    inside: list[bool] = [False]
+    seen: list[bool] = []
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        inside[0] = True
+        yield
+        inside[0] = False
+
+    async with serving(tmp_path) as committer:
+        committer._around = around
+        await committer.commit(settled("a", "succeeded"), lambda: seen.append(inside[0]), made)
+    assert seen == [True]
+    assert not inside[0]
+
+
 async def test_parts_are_made_before_their_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All parts of a group are begun, then each is waited for; then their folder is synced once."""
     order: list[str] = []
@@ -236,7 +272,7 @@ async def test_serving_outlives_the_cancellation_of_its_task_group(tmp_path: Pat
         tmp_path / "parts",
         slots=1,
         now=lambda: NOON,
-        limiter=anyio.CapacityLimiter(1),
+        limiter=anyio.CapacityLimiter(2),
     )
 
     async def work() -> None:
@@ -451,7 +487,7 @@ from pipeline.ledger.committer import Committer
 from tests.ledger.lines import run, sent
 
 async def main(folder):
-    limiter = anyio.CapacityLimiter(1)
+    limiter = anyio.CapacityLimiter(2)
     now = lambda: datetime.now(UTC)
     committer = Committer(folder / "ledger.jsonl", "r", folder, slots=8, now=now, limiter=limiter)
     async def work(name):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import JobError, StorageError
 from pipeline.outputs import folder as folder_module
-from pipeline.outputs.folder import OWN, PARTS, REPLACED, UNUSABLE, BlockedError, OutputFolder
+from pipeline.outputs.folder import HELD, OWN, PARTS, REPLACED, UNUSABLE, BlockedError, OutputFolder
 
 
 def test_the_own_folders_are_made_for_the_owner_alone(folder: OutputFolder) -> None:
@@ -174,3 +175,51 @@ def test_marks_do_not_pile_up(folder: OutputFolder) -> None:
     for number in range(1000):
         folder.mark(f"missing/{number}")
     assert len(folder.dirty) < 256
+
+
+def test_folders_stay_open_within_held_and_no_longer(folder: OutputFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look at each for many files; nothing stays open behind the block."""
+    opened: list[object] = []
+    real = os.open
+
+    def noted(name: str, *rest: int, **how: int) -> int:
+        opened.append(name)
+        return real(name, *rest, **how)
+
+    monkeypatch.setattr(os, "open", noted)
+    before = len(os.listdir("/dev/fd"))
+    with folder.held():
+        for _ in range(3):
+            with folder.at("a/b", create=True) as fd:
+                assert os.path.samestat(os.fstat(fd), os.stat(folder.root / "a/b"))
+    assert [name for name in opened if name == "b"] == ["b"] * 2  # missing, then made
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_no_more_than_some_folders_stay_open(folder: OutputFolder) -> None:
+    before = len(os.listdir("/dev/fd"))
+    with folder.held():
+        for number in range(3 * HELD):
+            with folder.at(f"f{number}", create=True):
+                pass
+        assert len(os.listdir("/dev/fd")) == before + HELD
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_thread_holds_folders_for_itself_alone(folder: OutputFolder) -> None:
+    """Another's would be closed under it."""
+    with folder.held(), folder.at(PARTS) as mine, ThreadPoolExecutor(1) as other:
+
+        def theirs() -> int:
+            with folder.at(PARTS) as fd:
+                return fd
+
+        assert other.submit(theirs).result() != mine
+
+
+def test_a_folder_that_was_replaced_is_noticed_by_the_next_who_holds_it(folder: OutputFolder) -> None:
+    with folder.held(), folder.at(PARTS):
+        folder.root.rename(folder.root.with_name("moved"))
+        folder.root.mkdir()
+    with pytest.raises(StorageError, match="another folder"), folder.held(), folder.at(PARTS):
+        pass
