@@ -33,6 +33,10 @@ BILLED_IN_VAIN = BILLED - {Outcome.SUCCEEDED}
 _KEY_KEPT = FREE_RETRY | {Outcome.IN_DOUBT}
 
 
+Mark = tuple[int, int, Where | None]
+"""Attempts, results, and the line that ended the last attempt in vain."""
+
+
 class Standing(Enum):
     """What may be done for a fingerprint."""
 
@@ -63,6 +67,11 @@ class History(Course, frozen=True):
 
     attempts: int = 0
     sources: Sequence[Where] = ()
+
+    @property
+    def mark(self) -> Mark:
+        """What tells this past from the same fingerprint's after any further line of it."""
+        return self.attempts, len(self.sources), self.where
 
 
 def after(course: Course, line: Settled, where: Where | None = None) -> Course:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pipeline.endpoint.form import too_large
 from pipeline.ledger.records import Input, Output, Reused, Settled
 from pipeline.ledger.replay import Ledgers
-from pipeline.ledger.standing import History, Standing, standing_of
+from pipeline.ledger.standing import History, Mark, Standing, standing_of
 from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
 from pipeline.outcome import Outcome
@@ -47,8 +47,7 @@ class Examined(msgspec.Struct, frozen=True):
 
     `base` is the fingerprint with generation 0, `last` the line that last made the task done. `code` and `message`
     say why it failed, is held or invalid; `warning` is for the user. `sizes` are those of the images of a task that is
-    about to be sent, None where nobody looked. `attempts` and `sources` count what the ledger
-    knew of the request.
+    about to be sent, None where nobody looked. `mark` is the request's past as it was then.
     """
 
     task: Task
@@ -66,8 +65,7 @@ class Examined(msgspec.Struct, frozen=True):
     code: str | None = None
     message: str | None = None
     warning: str | None = None
-    attempts: int = 0
-    sources: int = 0
+    mark: Mark = History().mark
 
 
 class Examiner:
@@ -124,8 +122,7 @@ class Examiner:
             inputs=inputs,
             recorded_inputs=self._inputs.recorded(inputs),
             last=last,
-            attempts=history.attempts,
-            sources=len(history.sources),
+            mark=history.mark,
         )
         return self._with_reason(examined)
 
@@ -156,8 +153,7 @@ class Examiner:
 
     def outdated(self, work: Examined) -> bool:
         """Whether something happened to the task's request since it was examined: then it must be examined again."""
-        history = self._state.history(work.fingerprint)
-        return (history.attempts, len(history.sources)) != (work.attempts, work.sources)
+        return self._state.history(work.fingerprint).mark != work.mark
 
     def standing(self, wanted: str) -> Standing:
         """What earlier attempts of a request allow."""

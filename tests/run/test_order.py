@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+
+import anyio
+import anyio.to_thread
 import pytest
 
-from tests.run.conftest import Bench
+from pipeline.endpoint.form import Edit
+from pipeline.endpoint.reply import Reply
+from pipeline.run.examine import Examined, Examiner
+from pipeline.run.inputs import Look
+from pipeline.tasks.task import Task
+from tests.run.conftest import Bench, answer, broken, picture, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -39,3 +49,47 @@ async def test_an_image_too_large_for_the_json_form_is_invalid(bench: Bench, mon
     assert (summary.exit, bench.posts) == (3, [])
     assert bench.ends["set/one/white"].word == "invalid"
     assert "body: multipart" in str(bench.ends["set/one/white"].message)
+
+
+@pytest.mark.parametrize(("reply", "word"), [(refusal(400, "invalid_value"), "failed"), (broken(), "held")])
+async def test_a_request_that_failed_while_its_twin_waited_is_not_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, reply: Reply, word: str
+) -> None:
+    """The twin was looked at while the request was in flight; it begins when that has ended."""
+    names = [f"{number:02}" for number in range(60)]
+    bench.images(*names)
+    first = hashlib.sha256((bench.folder / "in/00.png").read_bytes()).hexdigest()
+
+    def is_first(edit: Edit) -> bool:
+        return edit.images[0].sha256 == first
+
+    in_flight, looked_at = threading.Event(), threading.Event()
+    plain = Examiner.examine_to_send
+
+    def examine_to_send(self: Examiner, task: Task, look: Look = Look.HASH) -> Examined:
+        twin = task.id == "set/00/b"
+        assert not twin or in_flight.wait(20)
+        try:
+            return plain(self, task, look)
+        finally:
+            if twin:
+                looked_at.set()
+
+    async def long(edit: Edit) -> None:
+        if is_first(edit):
+            in_flight.set()
+            assert await anyio.to_thread.run_sync(looked_at.wait, 20)
+            await anyio.sleep(0.1)
+
+    monkeypatch.setattr(Examiner, "examine_to_send", examine_to_send)
+
+    bench.before = long
+    bench.say = lambda edit: reply if is_first(edit) else answer(picture(bench.number(edit)))
+    twins = [{"name": "a", "text": "Same"}, {"name": "b", "text": "Same"}]
+    job = bench.job(
+        prompts=twins, order="prompts", limits={"concurrency": 1}, retries={"in_doubt": "hold"},
+        stop_on={"failures": None, "in_doubt": None},
+    )  # fmt: skip
+    await bench.run(job)
+    assert len([edit for edit in bench.posts if is_first(edit)]) == 1
+    assert [bench.ends[f"set/00/{prompt}"].word for prompt in "ab"] == [word, word]
