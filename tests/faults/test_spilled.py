@@ -79,7 +79,7 @@ def test_a_result_that_another_shard_takes_in_meanwhile_is_no_fault(
         Point("link", 2, "parts"),
         Point("unlink", 3),
         Point("unlink", 4),
-        Point("fsync", 15),
+        Point("fsync", 12),
     ],
     ids=str,
 )
