@@ -232,7 +232,7 @@ class Committer:
         if any(not entry.error for entry in commits) and not self._unsynced:
             try:
                 sync_folder(self._parts)
-            except OSError as exc:
+            except Exception as exc:  # as in `_store`
                 self._unsynced = f"{self._parts}: the folder cannot be synced: {exc}"
         for entry in commits if self._unsynced else ():
             entry.error = entry.error or StorageError(self._unsynced)
