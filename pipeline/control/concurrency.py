@@ -1,7 +1,7 @@
 """How many requests may be in flight at an endpoint, and how fast they may follow each other: learnt from its answers.
 
 1. At first the limit grows with what is sent, ever faster and without waiting for answers, up to the ceiling: 512 are
-   in flight after a third of a second. The first throttled request, 5xx or end in doubt stops that.
+   in flight after a quarter of a second. The first throttled request, 5xx or end in doubt stops that.
 2. An end in doubt or 5xx before any success puts the limit back to `START`, until something succeeds. So a gateway
    that cuts every connection costs those in flight when the first is cut, and a few more: with a ceiling of 64 at most
    70 attempts that may have been billed, with one of 512 some 512. After a failure the limit doubles with each round
@@ -45,9 +45,9 @@ USED = 0.8
 """The share of the limit that must have been in flight for it to grow; below `LEAN`, or no pace would let it."""
 
 FIRST_RATE = 100.0
-RAMP = 32.0
+RAMP = 64.0
 """Requests a second where no answer asks for more: at first, and so many more for each one in flight beyond `START`.
-Until a first 429 is heard they cost nothing but requests in vain; 512 are in flight after a third of a second."""
+Until a first 429 is heard they cost nothing but requests in vain; 512 are in flight after a quarter of a second."""
 FIRST_GAP = 0.125
 """Seconds from one request to the next at most, where none has succeeded and one has failed or was throttled once."""
 SLOWEST_GAP = 15.0
