@@ -155,9 +155,7 @@ def _flat(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _flat_value(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if type(value) is str:  # nearly all of them
-        yield name, value
-    elif isinstance(value, Mapping):
+    if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flat_value(f"{name}[{key}]", inner)
     elif isinstance(value, list | tuple):
