@@ -198,9 +198,11 @@ class Committer:
         while self._lines:
             group = _first(self._lines, GROUP if self._ledger is not None and self._ledger.end else 1)
             self._store(group)
-            self._durable.extend(entry for entry in group if entry.publish and not entry.error)
+            # Told apart first: once they are handed on, the other thread may give them an error.
+            ended = [entry for entry in group if entry.error or not entry.publish]
+            self._durable.extend([entry for entry in group if entry.publish and not entry.error])
             loop.call_soon_threadsafe(self._storing.ring)
-            loop.call_soon_threadsafe(self._settle, [entry for entry in group if entry.error or not entry.publish])
+            loop.call_soon_threadsafe(self._settle, ended)
 
     def _store(self, group: list[Entry]) -> None:
         """Give every entry a place or an error; in a thread."""

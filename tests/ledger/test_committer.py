@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,7 +21,7 @@ from pipeline.errors import StorageError
 from pipeline.ledger import committer as committer_module
 from pipeline.ledger import ledger_file
 from pipeline.ledger.committer import COMMITS, Committer
-from pipeline.ledger.entries import UnpublishedError
+from pipeline.ledger.entries import Entry, UnpublishedError
 from pipeline.ledger.last_words import DISPENSABLE
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Record, Sent, Settled
@@ -308,6 +309,40 @@ async def test_a_publish_that_fails_leaves_the_line(tmp_path: Path) -> None:
             )
         await committer.append(sent("b"))
     assert caught.value.where.offset > 0
+    assert len(written(tmp_path)) == 3
+
+
+async def test_a_result_that_gets_no_name_is_settled_once(tmp_path: Path) -> None:
+    """One thread fails to name a result while the other still tells which lines are durable: serving ends all the
+    same."""
+    handed_on = threading.Event()
+
+    class Watched(deque[Entry]):
+        """Lets the thread that writes lines go on when the other has failed to name what it was handed."""
+
+        def extend(self, entries: Iterable[Entry]) -> None:
+            entries = list(entries)
+            super().extend(entries)
+            handed_on.set()
+            until = time.monotonic() + 10
+            while any(e.error is None for e in entries if e.prepare is not busy) and time.monotonic() < until:
+                time.sleep(0.001)
+
+    def busy() -> Callable[[], object]:
+        assert handed_on.wait(10)
+        return str
+
+    async def unnamed(committer: Committer) -> None:
+        with pytest.raises(UnpublishedError, match="injected"):
+            await committer.commit(settled("a", "succeeded"), failing(errno.EIO))
+
+    async with serving(tmp_path) as committer, anyio.create_task_group() as group:
+        await committer.append(run())
+        committer._durable = Watched()
+        group.start_soon(unnamed, committer)
+        while not committer._lines and not handed_on.is_set():
+            await anyio.lowlevel.checkpoint()
+        await committer.commit(settled("b", "succeeded"), str, busy)
     assert len(written(tmp_path)) == 3
 
 
