@@ -16,7 +16,7 @@ import pipeline
 ROOT = Path(pipeline.__file__).parent
 MOST_LINES = 300
 
-LEAVES = frozenset({"errors", "outcome", "version", "durable", "mime", "decode", "awake", "threads", "money"})
+LEAVES = frozenset({"errors", "outcome", "version", "durable", "mime", "decode", "awake", "threads", "money", "held"})
 """Modules that know nothing of the others; they may use each other."""
 MIDDLE = frozenset({"tasks", "control", "endpoint", "outputs", "ledger"})
 """Packages that do not know each other; `run` puts them together."""

@@ -1,6 +1,6 @@
 """A request body on its way: files read in threads, checked before their last byte leaves.
 
-1. Files of up to 1 MB are read and checked before the connection is made.
+1. Files of up to 1 MB are in memory before the connection is made: held since they were hashed, or read and checked.
 2. Of a larger file the part that ends it is checked, with all before it, before that part is written: a request
    whose input changed is never complete at the server.
 3. `complete` is true only after the last byte was handed over.
@@ -21,13 +21,11 @@ import pybase64
 from pipeline.endpoint.answering import Answer
 from pipeline.endpoint.form import Body, FilePiece
 from pipeline.endpoint.upload import InputChangedError, Upload, read_part, read_whole
+from pipeline.held import LARGEST
 from pipeline.threads import in_thread
 
 if TYPE_CHECKING:
     from hashlib import _Hash
-
-SMALL = 1_000_000
-"""Largest file, in bytes, that is held in memory."""
 
 PART = 2**20 - 1
 """Bytes of a larger file that are read at a time; a multiple of three, so that base64 parts join."""
@@ -41,11 +39,16 @@ AT_ONCE = 1 << 21
 
 
 async def read_small(uploads: Sequence[Upload], readers: anyio.CapacityLimiter) -> dict[Upload, bytes]:
-    """The contents of the small files among `uploads`, checked. Raises InputChangedError and OSError."""
-    small = [upload for upload in uploads if upload.bytes <= SMALL]
-    if sum(upload.bytes for upload in small) <= LIGHT:
-        return _contents(small)
-    return await in_thread(lambda: _contents(small), readers)
+    """The contents of the small files among `uploads`, held or read and checked.
+
+    Raises InputChangedError and OSError.
+    """
+    small = [upload for upload in uploads if upload.bytes <= LARGEST]
+    found = {each: data for each in small if each.held is not None and (data := each.held.take()) is not None}
+    unread = [upload for upload in small if upload not in found]
+    if sum(upload.bytes for upload in unread) <= LIGHT:
+        return found | _contents(unread)
+    return found | await in_thread(lambda: _contents(unread), readers)
 
 
 def _contents(uploads: Iterable[Upload]) -> dict[Upload, bytes]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from pipeline.held import Held
 from pipeline.mime import Mime
 
 if TYPE_CHECKING:
@@ -26,13 +27,15 @@ class InputChangedError(Exception):
 
 
 class Upload(Struct, frozen=True):
-    """A file to send: `sha256` in lower-case hex and `bytes` are of its content, `mime` is from its first bytes."""
+    """A file to send: `sha256` in lower-case hex and `bytes` are of its content, `mime` is from its first bytes; `held`
+    is the content itself, where it is in memory."""
 
     role: Literal["item", "reference", "mask"]
     path: str
     sha256: str
     bytes: int
     mime: Mime
+    held: Held | None = None
 
 
 def open_regular(path: str) -> tuple[int, int]:

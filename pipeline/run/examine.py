@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pipeline.endpoint.form import too_large
+from pipeline.held import Room
 from pipeline.ledger.records import Input, Output, Reused, Settled
 from pipeline.ledger.replay import Ledgers
 from pipeline.ledger.standing import History, Mark, Standing, standing_of
@@ -71,7 +72,8 @@ class Examined(msgspec.Struct, frozen=True):
 class Examiner:
     """Looks at tasks of one job against one ledger and one output folder, which may not exist yet (None).
 
-    With `once` an input is looked at once for tasks that follow each other: for readers, which send nothing.
+    With `once` an input is looked at once for tasks that follow each other: for readers, which send nothing. `room` is
+    for the bytes of those that are to be sent.
     """
 
     def __init__(
@@ -83,12 +85,13 @@ class Examiner:
         cache: InputCache,
         *,
         once: bool = False,
+        room: Room | None = None,
     ) -> None:
         self.job = job
         self._state = state
         self._ledgers = ledgers
         self._folder = folder
-        self._inputs = Inputs(str(job.folder), cache, once=once)
+        self._inputs = Inputs(str(job.folder), cache, once=once, room=room)
         self._json = job.json_bodies
         self._fields = FieldsParts()
         self._sized: tuple[tuple[SentFile, ...], Sizes] = ((), ())

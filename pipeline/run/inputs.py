@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from pipeline.endpoint.form import Edit
 from pipeline.endpoint.upload import Upload
+from pipeline.held import Held, Room
 from pipeline.ledger.records import Input, Reused, Settled
 from pipeline.mime import Mime
 from pipeline.tasks.cache import InputCache
@@ -45,7 +46,7 @@ class Look(Enum):
 
 class SentFile(msgspec.Struct, frozen=True):
     """An input with what identifies it; `mime` is None until the file is about to be sent, `pixels` where its width and
-    height were not seen in passing."""
+    height were not seen in passing, `held` where it is to be read again to be sent."""
 
     role: Role
     path: str
@@ -54,19 +55,21 @@ class SentFile(msgspec.Struct, frozen=True):
     mtime_ns: int
     mime: Mime | None
     pixels: Pixels | None = None
+    held: Held | None = None
 
 
 class Inputs:
-    """Looks at input files of a job whose relative paths start from `folder`.
+    """Looks at input files of a job whose relative paths start from `folder`; what was read whole is held in `room`.
 
     With `once` a file is looked at once for all tasks that follow each other: for one that only reads, and does not
     wait for files to change.
     """
 
-    def __init__(self, folder: str, cache: InputCache, *, once: bool = False) -> None:
+    def __init__(self, folder: str, cache: InputCache, *, once: bool = False, room: Room | None = None) -> None:
         self._folder = f"{folder.rstrip(os.sep)}{os.sep}"
         self._cache = cache
         self._once = once
+        self._room = room
         self._looks: dict[tuple[str, Look], InputFile | Unusable] = {}
         self._heads: tuple[Sequence[Wanted], tuple[SentFile, ...] | Unusable] = ((), ())
 
@@ -96,7 +99,16 @@ class Inputs:
             if isinstance(seen, Unusable):
                 return seen
             files.append(
-                SentFile(wanted.role, wanted.path, seen.sha256, seen.bytes, seen.mtime_ns, seen.mime, seen.pixels)
+                SentFile(
+                    wanted.role,
+                    wanted.path,
+                    seen.sha256,
+                    seen.bytes,
+                    seen.mtime_ns,
+                    seen.mime,
+                    seen.pixels,
+                    seen.held,
+                )
             )
         return tuple(files)
 
@@ -112,9 +124,9 @@ class Inputs:
 
     def _looked(self, path: str, look: Look) -> InputFile | Unusable:
         if look is Look.HASH:
-            return self._cache.inspect(path)
+            return self._cache.inspect(path, room=self._room)
         if look is Look.AFRESH:
-            return inspect(path)
+            return inspect(path, room=self._room)
         if look is Look.HEAD:
             return inspect(path, known=Known("", *_stat_of(path)))
         return InputFile(path, "", 0, 0, "image/png")
@@ -148,7 +160,9 @@ class Inputs:
 
 def edit_of(task: Task, inputs: Sequence[SentFile], idempotency_key: str) -> Edit:
     """The request of a task with these inputs."""
-    uploads = [Upload(file.role, file.path, file.sha256, file.bytes, file.mime or "image/png") for file in inputs]
+    uploads = [
+        Upload(file.role, file.path, file.sha256, file.bytes, file.mime or "image/png", file.held) for file in inputs
+    ]
     return Edit(
         fields=task.fields,
         images=tuple(upload for upload in uploads if upload.role != "mask"),

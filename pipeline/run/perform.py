@@ -14,6 +14,7 @@ from anyio import CapacityLimiter, to_thread
 
 from pipeline.endpoint.key import Key, Keys
 from pipeline.errors import StorageError
+from pipeline.held import Room
 from pipeline.ledger.records import End as EndLine
 from pipeline.ledger.replay import ledger_path
 from pipeline.manifest.job import Job
@@ -38,6 +39,9 @@ from pipeline.run.survey import Surveyor
 from pipeline.run.surveying import rest, surveyed
 from pipeline.tasks.expand import Prepared, prepare
 from pipeline.tasks.select import Selection
+
+HELD_INPUTS = 64_000_000
+"""Most bytes of inputs in memory that were looked at and are not sent yet."""
 
 OnEnd = Callable[[End, Path], None]
 
@@ -120,7 +124,9 @@ async def _performed(
 ) -> Summary:
     context = opened.context
     selection = Selection(only=flags.only, shard=flags.shard, sample=flags.sample)
-    examiner = Examiner(context.job, context.state, context.ledgers, context.folder, opened.cache)
+    examiner = Examiner(
+        context.job, context.state, context.ledgers, context.folder, opened.cache, room=Room(HELD_INPUTS)
+    )
     engine = Engine(context, examiner, ItemLimit(flags.limit), partial(_pass_on, on_end, context.folder.root))
     async with anyio.create_task_group() as watching:
         if signals:

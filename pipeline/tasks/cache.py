@@ -25,6 +25,7 @@ from typing import Any, Final, Self, cast
 
 from msgspec import Struct
 
+from pipeline.held import Room
 from pipeline.mime import Mime
 from pipeline.tasks.inputs import InputFile, Known, Unusable, inspect, refusal, stamp
 
@@ -70,7 +71,7 @@ class InputCache:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def inspect(self, path: str, *, known: Known | None = None) -> InputFile | Unusable:
+    def inspect(self, path: str, *, known: Known | None = None, room: Room | None = None) -> InputFile | Unusable:
         """As `inspect`, without opening a file whose size, times and inode are those of its last reading.
 
         Raises:
@@ -84,7 +85,7 @@ class InputCache:
         entry = self._get(path)
         if entry is not None and entry.stamp == stamp(state):
             return InputFile(path, entry.sha256.hex(), state.st_size, state.st_mtime_ns, entry.mime)
-        found = inspect(path, known=known, state=state)
+        found = inspect(path, known=known, state=state, room=room)
         if isinstance(found, InputFile) and _is_old(state, now):
             self._put(path, _Entry(stamp(state), bytes.fromhex(found.sha256), found.mime))
         return found

@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from pipeline.held import Held, Room, is_same
 from pipeline.mime import HEAD, Mime, mime_of
 from pipeline.tasks.dimensions import FIRST_BYTES, Pixels, pixels_in
 
@@ -28,7 +29,8 @@ MAX_BYTES: Final = 50_000_000
 """Largest image that is sent. Endpoints say "under 50 MB" and not which; the smaller reading is safe with both."""
 
 AT_ONCE: Final = 1 << 16
-"""Bytes up to which a file is read at once; a larger one is hashed in pieces, so that memory stays flat."""
+"""Bytes up to which a file is read at once though nobody holds it; a larger one is hashed in pieces, so that memory
+stays flat."""
 
 _OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _READINGS: Final = 3
@@ -50,7 +52,8 @@ Code = Literal[
 class InputFile(Struct, frozen=True):
     """A file that can be sent: its digest in hex, its length in bytes, and the stat that both belong to.
 
-    `pixels` are its width and height where its first bytes were read and tell them; None says nothing.
+    `pixels` are its width and height where its first bytes were read and tell them; None says nothing. `held` are its
+    bytes, where there was room for them.
     """
 
     path: str
@@ -59,6 +62,7 @@ class InputFile(Struct, frozen=True):
     mtime_ns: int
     mime: Mime
     pixels: Pixels | None = None
+    held: Held | None = None
 
 
 class Unusable(Struct, frozen=True):
@@ -83,8 +87,10 @@ class Known(Struct, frozen=True):
     mtime_ns: int
 
 
-def inspect(path: str, *, known: Known | None = None, state: os.stat_result | None = None) -> InputFile | Unusable:
-    """Open, measure and hash a file; `state` is its stat of just now, where there is one.
+def inspect(
+    path: str, *, known: Known | None = None, state: os.stat_result | None = None, room: Room | None = None
+) -> InputFile | Unusable:
+    """Open, measure and hash a file, and hold it in `room`; `state` is its stat of just now, where there is one.
 
     Raises:
         OSError: this process has no descriptor or memory left, which says nothing about the file.
@@ -94,7 +100,7 @@ def inspect(path: str, *, known: Known | None = None, state: os.stat_result | No
             return _no_file(path)
         fd = _open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return _read(path, fd, known)
+            return _read(path, fd, known, room)
         finally:
             os.close(fd)
     except (OSError, ValueError) as error:
@@ -105,23 +111,25 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
-def _read(path: str, fd: int, known: Known | None) -> InputFile | Unusable:
+def _read(path: str, fd: int, known: Known | None, room: Room | None) -> InputFile | Unusable:
     for _ in range(_READINGS):
         state = os.fstat(fd)
         fault = _fault(path, state)
         if fault is not None:
             return fault
         is_known = known is not None and (known.bytes, known.mtime_ns) == (state.st_size, state.st_mtime_ns)
-        at_once = state.st_size <= AT_ONCE and not is_known
+        at_once = not is_known and (state.st_size <= AT_ONCE or (room is not None and room.fits(state.st_size)))
         data = os.pread(fd, state.st_size + 1 if at_once else FIRST_BYTES, 0)
         mime = mime_of(data[:HEAD])
         if mime is None:
             return _no_image(path)
         if known is not None and is_known:
             return InputFile(path, known.sha256, state.st_size, state.st_mtime_ns, mime, pixels_in(data))
-        sha256 = hashlib.sha256(data).hexdigest() if at_once and len(data) == state.st_size else _digest(fd)
+        whole = at_once and len(data) == state.st_size
+        sha256 = hashlib.sha256(data).hexdigest() if whole else _digest(fd)
         if is_same(os.fstat(fd), state):
-            return InputFile(path, sha256, state.st_size, state.st_mtime_ns, mime, pixels_in(data))
+            held = room.hold(path, state, data) if room is not None and whole else None
+            return InputFile(path, sha256, state.st_size, state.st_mtime_ns, mime, pixels_in(data), held)
     return _changing(path)
 
 
@@ -190,16 +198,6 @@ def refusal(path: str, error: OSError | ValueError) -> Unusable:
     if error.errno == errno.ELOOP:
         return Unusable("symlink_loop", path, "leads through symlinks in a circle", "expected an image file")
     return Unusable("unreadable", path, f"cannot be read: {error.strerror or error}", "expected a readable image file")
-
-
-def is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two stats of a file have the same `stamp`."""
-    return (
-        one.st_mtime_ns == other.st_mtime_ns
-        and one.st_ctime_ns == other.st_ctime_ns
-        and one.st_size == other.st_size
-        and one.st_ino == other.st_ino
-    )
 
 
 def stamp(state: os.stat_result) -> str:

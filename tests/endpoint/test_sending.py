@@ -7,10 +7,13 @@ from asyncio import StreamWriter as Writer
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
+from pipeline.endpoint import upload
 from pipeline.endpoint.judge import judge
 from pipeline.endpoint.reply import Failure, Flight
+from pipeline.held import LARGEST, Room
 from tests.endpoint.conftest import (
     ANSWER,
     PNG,
@@ -36,6 +39,41 @@ async def test_a_small_input_that_changed_sends_nothing(tmp_path: Path) -> None:
     assert "a.png" in reply.detail
     assert judge(reply, None, 0).outcome == "unsent"
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("form", ["multipart", "json"])
+async def test_a_held_input_is_sent_without_reading_it(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read when it was hashed; a second attempt reads it."""
+    plain = upload_of(tmp_path / "a.png", PNG + b"held")
+    held = Room(LARGEST).hold(plain.path, os.stat(plain.path), PNG + b"held")
+    edit, read = edit_of(msgspec.structs.replace(plain, held=held)), list[str]()
+    open_regular = upload.open_regular
+
+    def watched(path: str) -> tuple[int, int]:
+        read.append(path)
+        return open_regular(path)
+
+    monkeypatch.setattr(upload, "open_regular", watched)
+    async with serving(response(ANSWER)) as server, transport_to(server.url, tmp_path, body=form) as transport:
+        assert (await transport.post(edit, Flight())).status == 200
+        assert read == []
+        assert (await transport.post(edit, Flight())).status == 200
+        assert read == [plain.path]
+    first, second = server.requests
+    assert first.whole
+    assert first.body == second.body
+
+
+async def test_a_held_input_that_changed_sends_nothing(tmp_path: Path) -> None:
+    """An edit between the look and the sending is noticed as it is without holding."""
+    plain = upload_of(tmp_path / "a.png", PNG + b"before")
+    held = Room(LARGEST).hold(plain.path, os.stat(plain.path), PNG + b"before")
+    (tmp_path / "a.png").write_bytes(PNG + b"after!")
+    async with serving(response(ANSWER)) as server, transport_to(server.url, tmp_path) as transport:
+        reply = await transport.post(edit_of(msgspec.structs.replace(plain, held=held)), Flight())
+    assert (reply.failure, server.connections) == (Failure.INPUT_CHANGED, 0)
 
 
 @pytest.mark.parametrize("change", ["first byte", "last byte", "shorter", "longer", "gone", "fifo"])

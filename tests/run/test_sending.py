@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -345,6 +346,22 @@ async def test_an_input_that_is_removed_before_it_is_sent_is_invalid(bench: Benc
     summary = await bench.run()
     assert bench.words() == {"set/one/white": "invalid", "set/two/white": "done"}
     assert summary.exit == 3
+
+
+async def test_an_input_is_held_from_the_look_to_the_sending(bench: Bench) -> None:
+    """A run reads a small file once."""
+    bench.images("one", "two")
+    taken = []
+
+    def say(edit: Edit) -> Reply:
+        (photo,) = edit.images
+        assert photo.held is not None
+        taken.append(photo.held.take() == Path(photo.path).read_bytes())
+        return answer(picture(1))
+
+    bench.say = say
+    assert (await bench.run()).exit == 0
+    assert taken == [True, True]
 
 
 async def test_an_invalid_item_has_one_line(bench: Bench) -> None:
