@@ -41,10 +41,12 @@ def publish(
     """
     if _is_own(path):
         raise StorageError(f"{path!r} lies in {OWN}/, which is for bookkeeping; expected another output path")
-    for name in (path, beside(path, fingerprint)):
-        with storage_errors(f"publish {folder.root}/{name}"):
-            if _place(folder, part, name, sha256, known):
-                return name
+    with storage_errors(f"publish {folder.root}/{path}"):
+        if _place(folder, part, path, sha256, known):
+            return path
+        name = beside(path, fingerprint)
+        if _place(folder, part, name, sha256, known):
+            return name
     raise StorageError(f"cannot publish {folder.root / path}: its part {part} is gone, or all its names are taken")
 
 
