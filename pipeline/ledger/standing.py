@@ -63,15 +63,19 @@ class Course(msgspec.Struct, frozen=True):
 
 
 class History(Course, frozen=True):
-    """A fingerprint's past: `attempts` is the highest number ever, `sources` the lines that name outputs of it."""
+    """A fingerprint's past: `attempts` is the highest number ever, `sources` the lines that name outputs of it.
+
+    There were `results` of these at the time of this past; lines that came later may stand behind them.
+    """
 
     attempts: int = 0
     sources: Sequence[Where] = ()
+    results: int = 0
 
     @property
     def mark(self) -> Mark:
         """What tells this past from the same fingerprint's after any further line of it."""
-        return self.attempts, len(self.sources), self.where
+        return self.attempts, self.results, self.where
 
 
 def after(course: Course, line: Settled, where: Where | None = None) -> Course:

@@ -123,8 +123,9 @@ class State:
                 return _NO_PAST
             now, first, attempts = self._now(row), self._sources[row], self._attempts[row]
             sources = self._more_sources.get(row) or ((first,) if first != NOWHERE else ())
+            results = len(sources)
         return History(
-            now.billed, now.unusable, now.last, now.code, now.where, now.open_key, attempts=attempts, sources=sources
+            now.billed, now.unusable, now.last, now.code, now.where, now.open_key, attempts, sources, results
         )
 
     def generation(self, base: str) -> int:

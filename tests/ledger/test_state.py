@@ -87,6 +87,16 @@ def test_a_success_begins_the_counts_anew() -> None:
     assert list(state.history(fp("a")).sources) == [at(1)]
 
 
+def test_a_past_that_was_looked_up_keeps_its_mark() -> None:
+    """Of three results of a request the third comes after the look: who looked acts on what it saw."""
+    state = folded(settled("a", "succeeded"), settled("a", "succeeded", 2))
+    seen = state.history(fp("a"))
+    mark = seen.mark
+    state.apply(settled("a", "succeeded", 2), at(2))
+    assert seen.mark == mark
+    assert state.history(fp("a")).mark != mark
+
+
 def test_a_redo_asks_for_the_next_generation_of_a_base() -> None:
     """The last reopening of a base says which generation is wanted; a plain one leaves it at 0."""
     state = folded(

@@ -11,6 +11,13 @@ import pytest
 
 from pipeline.endpoint.form import Edit
 from pipeline.endpoint.reply import Reply
+from pipeline.ledger.places import Where
+from pipeline.ledger.records import Record, Settled
+from pipeline.ledger.state import State
+from pipeline.outputs import stock
+from pipeline.outputs.folder import OutputFolder
+from pipeline.outputs.stock import Stored
+from pipeline.run import engine, examine
 from pipeline.run.examine import Examined, Examiner
 from pipeline.run.inputs import Look
 from pipeline.tasks.task import Task
@@ -93,3 +100,51 @@ async def test_a_request_that_failed_while_its_twin_waited_is_not_made_again(
     await bench.run(job)
     assert len([edit for edit in bench.posts if is_first(edit)]) == 1
     assert [bench.ends[f"set/00/{prompt}"].word for prompt in "ab"] == [word, word]
+
+
+async def test_a_result_that_comes_while_its_twin_is_looked_at_is_not_bought_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin's picture is looked for, in vain, just before the first's is stored; the twin then takes that over.
+
+    The request has two results already, both removed, so that the list of its results is one that grows.
+    """
+    bench.images("a-one", *(f"b{number:02}" for number in range(10)))
+    (bench.folder / "in/z-two.png").write_bytes((bench.folder / "in/a-one.png").read_bytes())
+    await bench.run()
+    request = bench.ends["set/z-two/white"].fingerprint
+    first = hashlib.sha256((bench.folder / "in/a-one.png").read_bytes()).hexdigest()
+    for name in ("a-one-1.png", "z-two-1.png"):
+        (bench.out / "set/white" / name).unlink()
+    sent, looking, stored = threading.Event(), threading.Event(), threading.Event()
+    find, apply, examine_to_send = stock.find, State.apply, Examiner.examine_to_send
+
+    def in_its_turn(self: Examiner, task: Task, look: Look = Look.HASH) -> Examined:
+        assert task.id != "set/z-two/white" or sent.wait(20)
+        return examine_to_send(self, task, look)
+
+    def slow_find(folder: OutputFolder, output: Stored, fingerprint: str) -> str | None:
+        if sent.is_set() and fingerprint == request and not looking.is_set():
+            looking.set()
+            assert stored.wait(20)
+        return find(folder, output, fingerprint)
+
+    def heard(self: State, record: Record, where: Where) -> None:
+        apply(self, record, where)
+        if sent.is_set() and isinstance(record, Settled) and record.fingerprint == request:
+            stored.set()
+
+    async def long(edit: Edit) -> None:
+        if edit.images[0].sha256 == first:
+            sent.set()
+            assert await anyio.to_thread.run_sync(looking.wait, 20)
+
+    monkeypatch.setattr(Examiner, "examine_to_send", in_its_turn)
+    monkeypatch.setattr(examine, "find", slow_find)
+    monkeypatch.setattr(State, "apply", heard)
+    monkeypatch.setattr(engine, "FIRST_BATCH", 1)
+    bench.before = long
+    bench.say = lambda edit: answer(picture(100 + bench.number(edit)))
+    await bench.run()
+    assert [bench.ends[f"set/{name}/white"].word for name in ("a-one", "z-two")] == ["done", "reused"]
+    assert len(bench.posts) == 1
