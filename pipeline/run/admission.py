@@ -74,7 +74,7 @@ class Admission:
             self._changed = None
 
     async def enter(self, ask: Ask) -> Ticket | None:
-        """Wait until the request may be sent; None where the run drains before."""
+        """Wait until the request may be sent; None where the run drains before, or gives up all who could serve it."""
         able = tuple(lane for lane in self.lanes if lane.serves(ask.model))
         if self.is_probe(ask.task):
             return await self._waited(ask, able)
@@ -112,6 +112,9 @@ class Admission:
 
     async def _waited(self, ask: Ask, able: tuple[Lane, ...]) -> Ticket | None:
         while not self._halt.draining:
+            if all(lane.closed for lane in able):
+                self._halt.remember(Exit.OUTAGE)
+                return None
             found = self._look(ask, able)
             if isinstance(found, Ticket):
                 return found

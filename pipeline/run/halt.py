@@ -57,9 +57,14 @@ class Halt:
     def drain(self, reason: Exit, note: str) -> None:
         """Start no further attempt; `note` tells the user why and what to do."""
         if reason not in self.reasons:
-            self.reasons.append(reason)
             self.note(note)
+        self.remember(reason)
         self._drain()
+
+    def remember(self, reason: Exit) -> None:
+        """A reason why tasks are left behind, of which the user was told, though others go on."""
+        if reason not in self.reasons:
+            self.reasons.append(reason)
 
     def _drain(self) -> None:
         self._draining.set()

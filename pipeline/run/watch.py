@@ -71,7 +71,7 @@ def _close(context: Context, lane: Lane, why: str) -> None:
     if all(each.closed for each in context.lanes):
         context.halt.drain(Exit.OUTAGE, f"{why}; run again when it does")
     else:
-        context.halt.note(f"{why}; the rest of this run goes on without it")
+        context.halt.note(f"{why}; the rest of this run goes on without it; what only it serves stays as it is")
 
 
 def _pause(context: Context, lane: Lane, retry_after: float | None, now: float) -> None:
