@@ -6,6 +6,8 @@ and the upstream's envelope into `message`, as JSON or as Python prints a dict; 
 
 1. Nothing here raises for what a server may send: what cannot be read says nothing.
 2. Nothing here warns: of a message only what Python prints reaches Python's reader.
+3. A code inside a message counts only where a router wraps its upstream's error, or where that is the whole message:
+   a message may repeat a prompt, and a prompt may say anything.
 """
 
 from __future__ import annotations
@@ -28,6 +30,11 @@ _PRINTED = re.compile(
     r"""(?: [\s{}\[\](),:] | None | True | False | -?\d[\d.]*+(?:e[-+]?\d+)?
           | b?'(?:[^'\\]|\\[\\'nrtxuU])*+' | b?"(?:[^"\\]|\\[\\"nrtxuU])*+" )*+""",
     re.VERBOSE,
+)
+# `litellm.RateLimitError: RateLimitError: OpenAIException - {…}`, `Error code: 429 - {…}`, or both behind each other.
+_WRAPPING = re.compile(
+    r"(?:[\w. ]{1,80}: ){0,9}"
+    r"(?:\w{1,80}Exception[\w ]{0,80} - (?:Error code: \d{1,4} - )?|Error code: \d{1,4} - )(?:\[|b['\"])?(?=\{)"
 )
 _LONGEST = 20_000
 _DEEPEST = 3
@@ -97,8 +104,9 @@ def _codes(value: Any) -> Iterator[str]:
 
 def _embedded(message: str, depth: int) -> Complaint:
     """The complaint that a router wrapped into its message."""
-    start = message.find("{")
-    if start < 0 or depth == _DEEPEST:
+    wrapping = _WRAPPING.match(message)
+    start = wrapping.end() if wrapping else 0
+    if depth == _DEEPEST or not (wrapping or (message.startswith("{") and message.rstrip().endswith("}"))):
         return Complaint()
     inner = _object(message[start : start + _LONGEST])
     is_error = isinstance(inner, dict) and not inner.keys().isdisjoint({"error", "message"})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,15 +11,15 @@ from hypothesis import strategies as st
 
 from pipeline.endpoint.complaint import read_complaint
 from pipeline.outcome import Outcome
-from tests.endpoint.bodies import QUOTA, error, litellm, verdict_of
+from tests.endpoint.bodies import BUSY, QUOTA, error, litellm, verdict_of
 
 
 @pytest.mark.parametrize(
     "body",
     [
         *(error(None, None, text) for text in
-          ("Template {{}} is not allowed", "bad value {[]} here", "x {{1}: 2}", "x {(1, []): 1}", "{2in x 3in}",
-           "x {" + "9" * 400 + "+1j}")),
+          ("{{}}", "{[]}", "Template {{}} is not allowed", "OpenAIException - {{}}", "{{1}: 2}", "{(1, []): 1}",
+           "{2in x 3in}", "{" + "9" * 400 + "+1j}")),
         *(litellm(500, f"{{'message': {told}}}") for told in
           ("b'upstream said no'", "{1, 2}", "1j", "{(1, 2): 3}", "0x" + "f" * 5000, "9" * 5000, "'\\d'")),
         litellm(500, "{'error': {'detail': {1: b'x'}}, 'detail': [b'x']}"),
@@ -39,6 +40,48 @@ def test_a_message_that_is_nearly_too_deep_to_read_leaves_it_to_the_status() -> 
         nested = "[" * depth + "]" * depth
         for body in (litellm(500, f'{{"message": {nested}}}'), f'{{"error": {{"message": {nested}}}}}'.encode()):
             assert verdict_of(500, body).outcome is Outcome.IN_DOUBT
+
+
+ECHOES = (
+    "failed on prompt: {echo}",
+    "failed on prompt: blue - {echo}",
+    "'{echo}' is no prompt",
+    "Error in prompt: {echo}",
+    "prompt: red: {echo}",
+)
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 504])
+@pytest.mark.parametrize("words", ECHOES)
+@pytest.mark.parametrize("code", ["rate_limit_exceeded", "moderation_blocked", "insufficient_quota"])
+def test_a_prompt_that_a_message_repeats_is_not_the_servers_code(status: int, words: str, code: str) -> None:
+    """Also behind what a router writes: what may have been billed is not called free for what a prompt says."""
+    for echo in (error(code), json.dumps(error(code))):
+        text = words.format(echo=echo)
+        whole = error(None, None, f"{echo} is no prompt")
+        for body in (whole, error(None, None, text), litellm(status, text), litellm(status, error(None, None, text))):
+            assert verdict_of(status, body).outcome is Outcome.IN_DOUBT
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        "Error code: 429 - ",
+        "OpenAIException - ",
+        "litellm.RateLimitError: RateLimitError: OpenAIException - ",
+        "litellm.RateLimitError: RateLimitError: OpenAIException - Error code: 429 - ",
+        "litellm.Timeout: Timeout Error: OpenAIException - ",
+        "litellm.BadRequestError: AzureException BadRequestError - ",
+        "litellm.RateLimitError: Vertex_aiException - b'",
+    ],
+)
+@pytest.mark.parametrize("write", [str, json.dumps])
+def test_an_error_that_a_router_wrapped_is_read(head: str, write: Callable[[Any], str]) -> None:
+    """In the forms that routers write, and where it is all that the message holds."""
+    verdict = verdict_of(400, error("400", None, head + write(BUSY) + (" LiteLLM Retried: 3 times" if head else "")))
+    assert (verdict.outcome, verdict.code) == (Outcome.THROTTLED, "rate_limit_exceeded")
+    assert verdict.message == "Limit 5 images per minute."
 
 
 def test_a_fault_in_reading_an_error_leaves_it_to_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
