@@ -160,13 +160,17 @@ def _is_count(value: Any) -> bool:
 
 
 def _image(entry: Document) -> ImageData:
-    encoded = entry.get("b64_json")
-    if encoded is not None and bytes(memoryview(encoded)[:4]) not in (b"null", b'""'):
-        return _decoded(encoded)
-    url = read_plain(entry, "url")
-    if not isinstance(url, str) or not url:
-        return ImageData(problem="no_image")
-    return _decoded(entry["url"]) if url.startswith("data:") else ImageData(url=url)
+    encoded, url = entry.get("b64_json"), entry.get("url")
+    if encoded is None or bytes(memoryview(encoded)[:4]) in (b"null", b'""'):
+        held = ImageData(problem="no_image")
+    else:
+        held = _decoded(encoded)
+    if held.data is not None or url is None:
+        return held
+    if bytes(memoryview(url)[:6]).lower() == b'"data:':
+        return _decoded(url)
+    named = read_plain(entry, "url")
+    return ImageData(url=named) if isinstance(named, str) and named else held
 
 
 def _decoded(raw: msgspec.Raw) -> ImageData:
@@ -176,7 +180,7 @@ def _decoded(raw: msgspec.Raw) -> ImageData:
     if data is None:
         # Escaped slashes, as PHP writes them, or a data URL.
         text: str = _open(raw, str) or ""
-        data = _base64((text.partition(",")[2] if text.startswith("data:") else text).encode())
+        data = _base64((text.partition(",")[2] if text[:5].lower() == "data:" else text).encode())
     return ImageData(data=data) if data else ImageData(problem="bad_base64")
 
 
