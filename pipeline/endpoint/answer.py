@@ -1,7 +1,8 @@
 """What a response body holds: images, usage, or an error; read without copying what is large.
 
 Base64 of many megabytes is found as a slice and decoded once: at once in an answer as the API's page shows it, else
-level by level. Nothing here raises for what a server may send.
+level by level. Nothing here raises for what a server may send, and nothing is built up of what is not used: of the
+entries of an answer the first `ENTRIES` are looked at, of an object the members that mean something.
 """
 
 from __future__ import annotations
@@ -15,10 +16,20 @@ from typing import Any
 import msgspec
 import pybase64
 from msgspec import Struct
+from msgspec.structs import asdict, astuple
 
-_BOM = b"\xef\xbb\xbf"
+from pipeline.endpoint.mending import mended
+
+ENTRIES = 64
+"""More than anybody asks for in one request; an answer with more has another count than was asked for."""
+
+_LEAD = re.compile(rb"[ \t\r\n]*+(?:\xef\xbb\xbf)?+[ \t\r\n]*+")
+_NOTHING = b"\0 \t\r\n"
+_ANSWER = ("data", "usage")
 _MAX_PLAIN = 1 << 20
-_NO_NUMBERS: dict[str, None] = {}
+_MAX_REST = 1 << 16
+_NULL = msgspec.Raw(b"null")
+_ABSENT = msgspec.Raw()
 # Token counts are far below this; anything above is a broken server's, and would break sums in binary floats.
 _MAX_COUNT = 1 << 53
 
@@ -41,21 +52,61 @@ class ImageData(Struct, frozen=True):
     problem: str | None = None
 
 
-def read_document(body: bytes | bytearray) -> Document | None:
-    """The members of a JSON object, each still encoded; None where the body is anything else.
+class _Members(Struct, frozen=True):
+    """Those of an object that mean something here."""
 
-    White space before the object is fine: gateways send it to keep a silent connection open.
-    """
-    text = memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else memoryview(body)
-    document: Document | None = _open(text, dict[str, msgspec.Raw])
-    return _open(_mended(text), dict[str, msgspec.Raw]) if document is None else document
+    error: msgspec.Raw = _ABSENT
+    detail: msgspec.Raw = _ABSENT
+    message: msgspec.Raw = _ABSENT
+    code: msgspec.Raw = _ABSENT
+    type: msgspec.Raw = _ABSENT
+    data: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = _ABSENT
 
 
-class _Plain(msgspec.Struct):
+class _Entry(Struct, frozen=True):
+    """What of an entry of `data` may be a picture; what is absent is null."""
+
+    b64_json: msgspec.Raw = _NULL
+    url: msgspec.Raw = _NULL
+
+
+_Entries = msgspec.defstruct(
+    "_Entries", [(f"entry{number}", msgspec.Raw, _ABSENT) for number in range(ENTRIES)], array_like=True, frozen=True
+)
+"""The first of a list, each still encoded; what is behind them is passed over."""
+
+
+class _Plain(Struct, frozen=True):
     """An answer as https://platform.openai.com/docs/api-reference/images/object has it."""
 
-    data: list[dict[str, msgspec.Raw]]
-    usage: msgspec.Raw = msgspec.Raw(b"null")
+    data: list[_Entry]
+    usage: msgspec.Raw = _NULL
+
+
+def read_document(body: bytes | bytearray) -> Document | None:
+    """The members of a JSON object that are used, each still encoded; None where the body is anything else.
+
+    White space before the object is fine: gateways send it to keep a silent connection open. Where more stands behind
+    it, it is an answer or nothing: of an error it is not known then whether it was the last word.
+    """
+    lead = _LEAD.match(body)
+    text = memoryview(body)[lead.end() if lead else 0 :]
+    if not text or text[0] != ord("{"):
+        return None
+    members = _members(text)
+    if members is not None:
+        return members
+    sound = mended(text)
+    members = _members(sound)
+    if members is None or sound is None or not bytes(text[len(sound) :]).strip(_NOTHING):
+        return members
+    return {name: members[name] for name in _ANSWER if name in members} if "data" in members else None
+
+
+def _members(text: memoryview | bytearray | None) -> Document | None:
+    found: _Members | None = _open(text, _Members)
+    return None if found is None else {name: raw for name, raw in asdict(found).items() if raw is not _ABSENT}
 
 
 def read_at_once(body: bytes | bytearray) -> tuple[tuple[ImageData, ...], Document] | None:
@@ -63,10 +114,10 @@ def read_at_once(body: bytes | bytearray) -> tuple[tuple[ImageData, ...], Docume
     the body is anything but such an answer: then it is to be read by `read_document`, which says the same of it.
     """
     rest, pictures = _taken_out(body)
-    answer: _Plain | None = _open(rest, _Plain)
+    answer: _Plain | None = _open(rest, _Plain) if len(rest) <= _MAX_REST else None
     if answer is None:
         return None
-    images = tuple(_picture(entry, pictures) or _image(entry) for entry in answer.data)
+    images = tuple(_picture(entry, pictures) or _image(entry) for entry in answer.data[:ENTRIES])
     return (images, {"usage": answer.usage}) if any(image.data is not None for image in images) else None
 
 
@@ -79,7 +130,7 @@ def _taken_out(body: bytes | bytearray) -> tuple[bytes | bytearray, list[bytes]]
     kept: list[bytes | bytearray] = []
     pictures: list[bytes] = []
     view, done, key = memoryview(body), 0, _ENCODED.search(body)
-    while key is not None:
+    while key is not None and len(pictures) < ENTRIES:
         end = body.find(b'"', key.end())
         picture = _base64(view[key.end() : end]) if end >= 0 else None
         if picture:
@@ -87,23 +138,28 @@ def _taken_out(body: bytes | bytearray) -> tuple[bytes | bytearray, list[bytes]]
             pictures.append(picture)
             done = end + 1
         key = _ENCODED.search(body, max(end, key.end()))
+    if not pictures:
+        return body, []
     kept.append(body[done:])
-    if not pictures or any(_MARK in each for each in kept):
+    if any(_MARK in each for each in kept):
         return body, []
     marks = [_MARK + b'%d"' % number for number in range(len(pictures))]
     return b"".join(each for pair in zip_longest(kept, marks, fillvalue=b"") for each in pair), pictures
 
 
-def _picture(entry: Document, pictures: list[bytes]) -> ImageData | None:
+def _picture(entry: _Entry, pictures: list[bytes]) -> ImageData | None:
     """The picture whose mark an entry holds."""
-    encoded = bytes(memoryview(entry.get("b64_json", b""))[:_LONGEST_MARK]) if pictures else b""
+    encoded = bytes(memoryview(entry.b64_json)[:_LONGEST_MARK]) if pictures else b""
     return ImageData(data=pictures[int(encoded[len(_MARK) : -1])]) if encoded.startswith(_MARK) else None
 
 
 def read_plain(document: Document, name: str) -> Any:
     """A member in plain values; None where it is absent, damaged or over 1 MiB. Broken UTF-8 is replaced."""
-    raw = document.get(name)
-    if raw is None or len(memoryview(raw)) > _MAX_PLAIN:
+    return _plain(document.get(name, _NULL))
+
+
+def _plain(raw: msgspec.Raw) -> Any:
+    if len(memoryview(raw)) > _MAX_PLAIN:
         return None
     try:
         return json.loads(bytes(raw).decode("utf-8", "replace"))
@@ -112,9 +168,10 @@ def read_plain(document: Document, name: str) -> Any:
 
 
 def read_images(document: Document) -> tuple[ImageData, ...]:
-    """The images of an answer in order, with a problem where an entry holds none."""
-    entries = _open(document.get("data"), list[msgspec.Raw]) or []
-    return tuple(_image(_open(entry, dict[str, msgspec.Raw]) or {}) for entry in entries)
+    """The first images of an answer in order, with a problem where an entry holds none."""
+    found = _open(document.get("data"), _Entries)
+    entries = (entry for entry in astuple(found) if entry is not _ABSENT) if found else ()
+    return tuple(_image(_open(entry, _Entry) or _Entry()) for entry in entries)
 
 
 def read_usage(document: Document) -> dict[str, Any] | None:
@@ -146,27 +203,19 @@ def read_usage(document: Document) -> dict[str, Any] | None:
     return counts if told and all(map(_is_count, flat)) else None
 
 
-def _mended(text: memoryview) -> bytes | None:
-    """JSON without what only lenient readers take: NaN, and half an emoji's surrogate pair where a server cut it."""
-    try:
-        plain = json.loads(bytes(text).decode("utf-8", "replace"), parse_constant=_NO_NUMBERS.get)
-        return json.dumps(plain, ensure_ascii=False).encode(errors="replace")
-    except (ValueError, RecursionError):
-        return None
-
-
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_COUNT
 
 
-def _image(entry: Document) -> ImageData:
-    encoded = entry.get("b64_json")
-    if encoded is not None and bytes(memoryview(encoded)[:4]) not in (b"null", b'""'):
-        return _decoded(encoded)
-    url = read_plain(entry, "url")
-    if not isinstance(url, str) or not url:
-        return ImageData(problem="no_image")
-    return _decoded(entry["url"]) if url.startswith("data:") else ImageData(url=url)
+def _image(entry: _Entry) -> ImageData:
+    empty = bytes(memoryview(entry.b64_json)[:4]) in (b"null", b'""')
+    held = ImageData(problem="no_image") if empty else _decoded(entry.b64_json)
+    if held.data is not None:
+        return held
+    if bytes(memoryview(entry.url)[:6]).lower() == b'"data:':
+        return _decoded(entry.url)
+    url = _plain(entry.url)
+    return ImageData(url=url) if isinstance(url, str) and url else held
 
 
 def _decoded(raw: msgspec.Raw) -> ImageData:
@@ -176,7 +225,7 @@ def _decoded(raw: msgspec.Raw) -> ImageData:
     if data is None:
         # Escaped slashes, as PHP writes them, or a data URL.
         text: str = _open(raw, str) or ""
-        data = _base64((text.partition(",")[2] if text.startswith("data:") else text).encode())
+        data = _base64((text.partition(",")[2] if text[:5].lower() == "data:" else text).encode())
     return ImageData(data=data) if data else ImageData(problem="bad_base64")
 
 

@@ -12,14 +12,27 @@ from pipeline.endpoint.reply import Reply
 from pipeline.outcome import Outcome
 
 
-async def collect(verdict: Verdict, fetch: Callable[[str], Awaitable[Reply]]) -> Verdict:
+async def collect(
+    verdict: Verdict,
+    fetch: Callable[[str], Awaitable[Reply]],
+    wanted: int,
+    is_usable: Callable[[bytes], Awaitable[bool]],
+) -> Verdict:
     """The verdict with its URLs replaced by the images that `fetch` brings, or by the code of why there is none.
 
-    `fetch` is `Transport.fetch`. An answer none of whose images can be had becomes `unusable`.
+    `fetch` is `Transport.fetch`. Once `wanted` images are had that are usable, the URLs behind them are left as they
+    are. An answer none of whose images can be had becomes `unusable`.
     """
     if all(image.url is None for image in verdict.images):
         return verdict
-    images = [image if image.url is None else image_of(await fetch(image.url)) for image in verdict.images]
+    images, had = list(verdict.images), 0
+    for at, image in enumerate(images):
+        if image.url is not None:
+            images[at] = image_of(await fetch(image.url))
+        data = images[at].data
+        had += data is not None and await is_usable(data)
+        if had == wanted:
+            break
     return with_images(verdict, tuple(images))
 
 

@@ -3,6 +3,11 @@
 The envelope is OpenAI's `{"error": {"message", "type", "param", "code"}}`. LiteLLM's proxy puts the status into `code`
 and the upstream's envelope into `message`, as JSON or as Python prints a dict; FastAPI servers (vLLM, SGLang) send
 `detail`; proxies send HTML.
+
+1. Nothing here raises for what a server may send: what cannot be read says nothing.
+2. Nothing here warns: of a message only what Python prints reaches Python's reader.
+3. A code inside a message counts only where a router wraps its upstream's error, or where that is the whole message:
+   a message may repeat a prompt, and a prompt may say anything.
 """
 
 from __future__ import annotations
@@ -21,6 +26,16 @@ from pipeline.endpoint.answer import Document, read_plain
 _CODE = re.compile(r"(?!(?:none|null)$)[a-z][a-z0-9_.-]{0,79}", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,400})", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]{0,1000}>")
+_PRINTED = re.compile(
+    r"""(?: [\s{}\[\](),:] | None | True | False | -?\d[\d.]*+(?:e[-+]?\d+)?
+          | b?'(?:[^'\\]|\\[\\'nrtxuU])*+' | b?"(?:[^"\\]|\\[\\"nrtxuU])*+" )*+""",
+    re.VERBOSE,
+)
+# `litellm.RateLimitError: RateLimitError: OpenAIException - {…}`, `Error code: 429 - {…}`, or both behind each other.
+_WRAPPING = re.compile(
+    r"(?:[\w. ]{1,80}: ){0,9}"
+    r"(?:\w{1,80}Exception[\w ]{0,80} - (?:Error code: \d{1,4} - )?|Error code: \d{1,4} - )(?:\[|b['\"])?(?=\{)"
+)
 _LONGEST = 20_000
 _DEEPEST = 3
 
@@ -57,7 +72,7 @@ def _read(members: dict[str, Any], depth: int) -> Complaint:
 
 def _read_error(error: dict[str, Any], depth: int) -> Complaint:
     message = error.get("message")
-    text = message if isinstance(message, str) else json.dumps(message) if message else ""
+    text = message if isinstance(message, str) else _told(message) if message else ""
     inner = _embedded(text, depth)
     own = _codes(error.get("code"))
     return Complaint((*own, *inner.codes, *_codes(error.get("type"))), inner.message or text)
@@ -68,9 +83,17 @@ def _read_detail(detail: Any, depth: int) -> Complaint:
         return Complaint(message=detail)
     entries = [entry for entry in (detail if isinstance(detail, list) else [detail]) if isinstance(entry, dict)]
     if not entries:
-        return Complaint(message=json.dumps(detail))
+        return Complaint(message=_told(detail))
     first = entries[0]
     return _read_error(first | {"message": first.get("message") or first.get("msg")}, depth)
+
+
+def _told(value: Any) -> str:
+    """A value as JSON; empty where Python prints what JSON has not, or it is too deep."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return ""
 
 
 def _codes(value: Any) -> Iterator[str]:
@@ -81,8 +104,9 @@ def _codes(value: Any) -> Iterator[str]:
 
 def _embedded(message: str, depth: int) -> Complaint:
     """The complaint that a router wrapped into its message."""
-    start = message.find("{")
-    if start < 0 or depth == _DEEPEST:
+    wrapping = _WRAPPING.match(message)
+    start = wrapping.end() if wrapping else 0
+    if depth == _DEEPEST or not (wrapping or (message.startswith("{") and message.rstrip().endswith("}"))):
         return Complaint()
     inner = _object(message[start : start + _LONGEST])
     is_error = isinstance(inner, dict) and not inner.keys().isdisjoint({"error", "message"})
@@ -95,13 +119,18 @@ def _object(text: str) -> Any:
         return json.JSONDecoder().raw_decode(text)[0]
     except (ValueError, RecursionError):
         pass
+    printed = text[: text.rfind("}") + 1]
     try:
-        return ast.literal_eval(text[: text.rfind("}") + 1])
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return ast.literal_eval(printed) if _PRINTED.fullmatch(printed) else None
+    except (ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError):
         return None
 
 
 def _text_of(page: bytes) -> str:
     text = page.decode("utf-8", "replace")
     title = _TITLE.search(text)
-    return html.unescape(title[1] if title else _TAG.sub(" ", text))
+    words = title[1] if title else _TAG.sub(" ", text)
+    try:
+        return html.unescape(words)
+    except ValueError:  # a character's number of thousands of digits
+        return words

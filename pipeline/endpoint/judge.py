@@ -15,6 +15,8 @@
 
 A telling code counts under 200 too: a gateway that sends white space to hold the connection has sent its 200 before
 it knew how the request ends, and the code is all that it has left to say.
+
+Whatever a body holds, there is a verdict: where what it says cannot be read, its status decides.
 """
 
 from __future__ import annotations
@@ -83,8 +85,7 @@ def judge(reply: Reply, key: Key | None, now: float) -> Verdict:
     kept = kept_body(reply, key) if answered else None
     if any(image.url is not None for image in images):
         return replace(verdict, body_kept=kept)
-    # Masked first: of a key that is cut or taken for a tag the rest would pass.
-    complaint = read_complaint(_beginning(reply.body, _LONGEST, key), document)
+    complaint = _complaint(reply.body, document, key)
     return replace(
         verdict,
         outcome=_outcome(reply, reply.status, complaint),
@@ -123,6 +124,15 @@ def _without_answer(reply: Reply, key: Key | None) -> Verdict:
         message=clean(reply.detail, key) or None,
         request_id=_request_id(reply.headers, key),
     )
+
+
+def _complaint(body: bytes | bytearray, document: Document | None, key: Key | None) -> Complaint:
+    """What an error says; nothing where reading it fails, as the status is enough to go on and a run costs money."""
+    try:
+        # Masked first: of a key that is cut or taken for a tag the rest would pass.
+        return read_complaint(_beginning(body, _LONGEST, key), document)
+    except Exception:  # of texts that anybody may have written
+        return Complaint()
 
 
 def _outcome(reply: Reply, status: int, complaint: Complaint) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import anyio
@@ -47,44 +47,71 @@ class Received(Struct, frozen=True):
 
 
 async def receive(context: Context, lane: Lane, work: Examined, reply: Reply) -> Received:
-    """Judge an answer, then fetch and check what it holds; of more usable images than asked for the first are kept.
+    """Judge an answer, then fetch and check what it holds until there are as many usable images as were asked for; what
+    is behind them is counted and left.
 
     An answer without one image that decodes was paid for and is unusable.
     """
-    found, how = None, context.job.manifest.output.check
+    found, how, wanted = None, context.job.manifest.output.check, work.task.images
     now = context.chance.now().timestamp()
     if len(reply.body) <= LIGHT:
         verdict = judge(reply, lane.key, now)
     else:
-        verdict, found = await context.in_thread(partial(_read, reply, lane.key, now, how))
-    if verdict.outcome is Outcome.SUCCEEDED:
-        verdict = await collect(verdict, partial(_fetch, context, lane))
+        verdict, found = await context.in_thread(partial(_read, reply, lane.key, now, how, wanted))
+    if verdict.outcome is Outcome.SUCCEEDED and any(image.url is not None for image in verdict.images):
+        verdict, found = await _collected(context, lane, verdict, how, wanted)
     if verdict.outcome is not Outcome.SUCCEEDED:
         return Received(verdict)
     if found is None:
-        light = all(map(_is_light, _pictures(verdict)))
-        found = _checked(verdict, how) if light else await context.in_thread(partial(_checked, verdict, how))
+        found = await _examined(context, tuple(_pictures(verdict)), how, wanted)
     images = [image for image in found if isinstance(image, Image)]
     if not images:
         fault = next(each for each in found if isinstance(each, Bad))
         return Received(_undecodable(verdict, fault.reason, kept_body(reply, lane.key)))
-    wanted = work.task.images
-    return Received(verdict, tuple(images[:wanted]), _mismatch(work, verdict, [image.checked for image in images]))
+    return Received(verdict, tuple(images), _mismatch(work, verdict, [image.checked for image in images]))
 
 
-def _read(reply: Reply, key: Key | None, now: float, how: How) -> tuple[Verdict, list[Image | Bad] | None]:
+def _read(reply: Reply, key: Key | None, now: float, how: How, wanted: int) -> tuple[Verdict, list[Image | Bad] | None]:
     """The verdict on an answer with its images checked, where it holds them all itself."""
     verdict = judge(reply, key, now)
     whole = verdict.outcome is Outcome.SUCCEEDED and all(image.url is None for image in verdict.images)
-    return verdict, _checked(verdict, how) if whole else None
+    return verdict, _checked(_pictures(verdict), how, wanted) if whole else None
+
+
+async def _collected(
+    context: Context, lane: Lane, verdict: Verdict, how: How, wanted: int
+) -> tuple[Verdict, list[Image | Bad]]:
+    """The verdict on an answer that names URLs, with the pictures that were looked at until there were enough."""
+    found: list[Image | Bad] = []
+
+    async def is_usable(data: bytes) -> bool:
+        found.extend(await _examined(context, (data,), how, 1))
+        return isinstance(found[-1], Image)
+
+    return await collect(verdict, partial(_fetch, context, lane), wanted, is_usable), found
+
+
+async def _examined(context: Context, pictures: Sequence[bytes], how: How, wanted: int) -> list[Image | Bad]:
+    """As `_checked`, in a thread where that is worth it."""
+    if all(map(_is_light, pictures)):
+        return _checked(pictures, how, wanted)
+    return await context.in_thread(partial(_checked, pictures, how, wanted))
 
 
 def _pictures(verdict: Verdict) -> Iterator[bytes]:
     return (image.data for image in verdict.images if image.data is not None)
 
 
-def _checked(verdict: Verdict, how: How) -> list[Image | Bad]:
-    return [Image(data, seen) if isinstance(seen := check(data, how), Checked) else seen for data in _pictures(verdict)]
+def _checked(pictures: Iterable[bytes], how: How, wanted: int) -> list[Image | Bad]:
+    """The pictures up to the last that is wanted: checking one takes up to seconds, and no more are kept."""
+    found: list[Image | Bad] = []
+    for data in pictures:
+        seen = check(data, how)
+        found.append(Image(data, seen) if isinstance(seen, Checked) else seen)
+        wanted -= isinstance(seen, Checked)
+        if not wanted:
+            break
+    return found
 
 
 def _is_light(data: bytes) -> bool:

@@ -29,6 +29,23 @@ def test_an_image_in_base64(encoded: str, lead: bytes) -> None:
     assert (verdict.code, verdict.message, verdict.body_kept) == (None, None, None)
 
 
+@pytest.mark.parametrize("scheme", ["data:image/png", "DATA:image/png", "data:image\\/png"])
+def test_a_large_picture_in_a_data_url_is_not_lost(scheme: str) -> None:
+    """Of any size, in `url` as in `b64_json`: it is in the answer, and there is nothing to fetch."""
+    data = PNG + bytes(1_200_000)
+    told = scheme.encode() + b";base64," + base64.b64encode(data)
+    for members in (b'"url":"%s"', b'"b64_json":null,"url":"%s"', b'"b64_json":"%s"'):
+        verdict = verdict_of(200, b'{"data":[{' + members % told + b"}]}")
+        assert [image.data == data for image in verdict.images] == [True]
+
+
+@pytest.mark.parametrize("encoded", ["false", "0", '" "', '"!"', "{}"])
+def test_a_url_beside_what_is_no_picture_is_taken(encoded: str) -> None:
+    """Servers say in many ways that a picture is not here."""
+    verdict = verdict_of(200, b'{"data":[{"b64_json":%s,"url":"/a.png"}]}' % encoded.encode())
+    assert [(image.url, image.problem) for image in verdict.images] == [("/a.png", None)]
+
+
 PIECES = st.sampled_from(
     [
         '{"b64_json":"' + B64 + '"}',

@@ -101,9 +101,15 @@ async def replies(url: str) -> Reply:
     return known.get(url, Reply(404, body=b"not here"))
 
 
+async def usable(data: bytes) -> bool:
+    """What is no picture is not."""
+    return data == PNG
+
+
 async def test_urls_become_images() -> None:
     """Each URL is replaced by its image or by why there is none; one image is enough."""
-    verdict = await collect(answer('{"url":"/gone"}', '{"url":"/good"}', "{}", '{"url":"/empty"}'), replies)
+    entries = answer('{"url":"/gone"}', '{"url":"/good"}', "{}", '{"url":"/empty"}')
+    verdict = await collect(entries, replies, 2, usable)
     assert verdict.outcome is Outcome.SUCCEEDED
     assert verdict.images == (
         ImageData(problem="url_http_404"),
@@ -116,7 +122,7 @@ async def test_urls_become_images() -> None:
 
 async def test_an_answer_none_of_whose_urls_can_be_had_is_unusable() -> None:
     """It may have been billed, its body is kept, and the message names the setting."""
-    verdict = await collect(answer('{"url":"/far"}', '{"url":"/gone"}'), replies)
+    verdict = await collect(answer('{"url":"/far"}', '{"url":"/gone"}'), replies, 1, usable)
     assert (verdict.outcome, verdict.code) == (Outcome.UNUSABLE, "url_not_allowed")
     assert "endpoint.fetch_urls" in (verdict.message or "")
     assert verdict.body_kept == b'{"data":[{"url":"/far"},{"url":"/gone"}]}'
@@ -125,4 +131,30 @@ async def test_an_answer_none_of_whose_urls_can_be_had_is_unusable() -> None:
 async def test_an_answer_without_urls_is_left_as_it_is() -> None:
     """Nothing is fetched for an image that is there."""
     verdict = answer('{"b64_json":"iVBORw0KGgo="}')
-    assert await collect(verdict, replies) is verdict
+    assert await collect(verdict, replies, 1, usable) is verdict
+
+
+@pytest.mark.parametrize(
+    ("entries", "wanted", "fetched"),
+    [
+        (['{"url":"/good"}'] * 5, 1, 1),
+        (['{"url":"/good"}'] * 5, 3, 3),
+        (['{"url":"/gone"}', '{"url":"/bad"}', *['{"url":"/good"}'] * 5], 1, 3),
+        (['{"url":"/good"}'] * 5, 10, 5),
+        (['{"b64_json":"iVBORw0KGgo="}', *['{"url":"/good"}'] * 5], 1, 0),
+        (['{"b64_json":"QUFB"}', *['{"url":"/good"}'] * 5], 2, 2),
+        (['{"url":"/good"}'] * 5000, 1, 1),
+    ],
+)
+async def test_urls_are_fetched_until_there_are_enough_pictures(entries: list[str], wanted: int, fetched: int) -> None:
+    """An answer of more URLs than pictures were asked for is not fetched whole; what is no picture is none."""
+    urls = []
+
+    async def fetch(url: str) -> Reply:
+        urls.append(url)
+        return Reply(200, body=b"no picture") if url == "/bad" else await replies(url)
+
+    verdict = await collect(answer(*entries), fetch, wanted, usable)
+    assert verdict.outcome is Outcome.SUCCEEDED
+    assert len(urls) == fetched
+    assert len(verdict.images) == min(len(entries), 64)

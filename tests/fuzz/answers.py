@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.endpoint.answer import read_document
 from pipeline.endpoint.collect import image_of, with_images
+from pipeline.endpoint.complaint import read_complaint
 from pipeline.endpoint.inflate import inflate
 from pipeline.endpoint.judge import Verdict, judge, kept_body
 from pipeline.endpoint.key import Key
@@ -55,6 +57,10 @@ _VALUES = (
 _KEYS = (
     "data", "error", "usage", "b64_json", "url", "message", "code", "type", "detail", "msg", "created",
     "input_tokens", "output_tokens", "total_tokens", "input_tokens_details", "text_tokens", "param", "x",
+)  # fmt: skip
+_BRACES = (
+    "{{}}", "{[]}", "{{1}: 2}", "{2in}", "{'message': '\\d'}", "{'message': {(1, 2): b'x'}}", "{'message': {1, 1j}}",
+    "{'message': 0x" + "f" * 5000 + "}", "{" + "9" * 400 + "+1j}", '{"message": ' + "[" * 985 + "]" * 985 + "}",
 )  # fmt: skip
 
 
@@ -141,6 +147,7 @@ def _leaves() -> tuple[Any, ...]:
         *TEXTS, *NUMBERS, picture_text, picture_text[:-5], f"data:image/png;base64,{picture_text}",
         "http://127.0.0.1/x.png", "insufficient_quota", "moderation_blocked", "rate_limit_exceeded", SECRET,
         f"OpenAIException - {json.dumps(good())}", "{'error': {'code': 'slow_down'}}", "{" * 5000, "[" * 19_000,
+        *_BRACES, *(f"OpenAIException - {text}" for text in _BRACES), "&#" + "1" * 5000 + ";",
         "<p>" * 4000, "\x1b]0;x\x07", "A" * 1_200_000,
     )  # fmt: skip
 
@@ -193,6 +200,7 @@ def judged(data: bytes) -> str:
     """One of the outcomes; what it says is short, on one line and without the key; its line can be written and read."""
     reply = reply_of(data)
     verdict = judge(reply, KEY, NOW)
+    read_complaint(bytes(reply.body[:20_000]), read_document(reply.body))  # of its faults the judge makes nothing
     if verdict.outcome is Outcome.SUCCEEDED:
         verdict = fetched(verdict)
     if verdict.outcome is Outcome.SUCCEEDED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.endpoint.reply import Failure, Reply
 from pipeline.ledger.records import End, Reused, Sent, Settled
 from pipeline.outcome import Outcome
 from pipeline.outputs import publish as publishing
+from pipeline.outputs.check import check
 from pipeline.outputs.stock import MovedError, copy_part
 from pipeline.run import engine
 from tests.outputs import samples
@@ -221,6 +223,43 @@ async def test_more_images_than_asked_for(bench: Bench) -> None:
     (line,) = bench.lines(Settled)
     assert (line.mismatch, summary.images, summary.exit) == (["count"], 1, 0)
     assert (bench.out / "set/white/one-1.png").read_bytes() == picture(1)
+
+
+async def test_of_many_pictures_only_as_many_as_are_wanted_are_checked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is damaged is passed over; a picture may take a second to check, and an answer may hold many."""
+    bench.images("one")
+    bench.say = lambda edit: answer(b"no picture", *(picture(number) for number in range(1, 30)))
+    looked = []
+
+    def counted(data: bytes, how: Any) -> Any:
+        looked.append(data)
+        return check(data, how)
+
+    monkeypatch.setattr("pipeline.run.receive.check", counted)
+    summary = await bench.run(bench.job(request={"model": "m", "n": 2}))
+    (line,) = bench.lines(Settled)
+    assert (line.mismatch, summary.images, summary.exit) == (["count"], 2, 0)
+    assert looked == [b"no picture", picture(1), picture(2)]
+
+
+async def test_of_many_urls_only_as_many_as_are_wanted_are_fetched(bench: Bench) -> None:
+    """The rest is told as another count; a URL that leads to no picture is passed over."""
+    bench.images("one")
+    urls = [{"url": f"/{number}.png"} for number in range(5000)]
+    bench.say = lambda edit: Reply(200, body=json.dumps({"data": urls}).encode(), began=True, seconds=1.0)
+    fetched = []
+
+    async def fetch(url: str) -> Reply:
+        fetched.append(url)
+        return Reply(200, body=b"no picture" if url == "/0.png" else picture(5))
+
+    bench.fetch = fetch  # type: ignore[method-assign]  # the bench's own refuses every URL
+    summary = await bench.run()
+    (line,) = bench.lines(Settled)
+    assert (line.mismatch, summary.images, summary.exit) == (["count"], 1, 0)
+    assert fetched == ["/0.png", "/1.png"]
 
 
 async def test_another_size_and_format_than_asked_for(bench: Bench) -> None:
