@@ -165,11 +165,12 @@ class OutputFolder:
         finally:
             self._held.folders = None
             for fd in folders.values():
-                os.close(fd)
+                self._leave(fd)
 
     def _leave(self, fd: int) -> None:
         if fd != self._fd:
-            os.close(fd)
+            with suppress(OSError):  # nothing was written to it, and it is gone whatever closing it says
+                os.close(fd)
 
     def _step(self, fd: int, names: list[str], *, create: bool) -> int:
         try:

@@ -206,6 +206,26 @@ def test_no_more_than_some_folders_stay_open(folder: OutputFolder) -> None:
     assert len(os.listdir("/dev/fd")) == before
 
 
+def test_a_held_folder_that_cannot_be_closed_leaves_no_other_open(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor is gone whatever closing it says, and nothing that was done within is at stake."""
+    real = os.close
+
+    def close(fd: int) -> None:
+        real(fd)
+        raise OSError(5, "Input/output error")
+
+    before = len(os.listdir("/dev/fd"))
+    with folder.held():
+        for name in "abc":
+            with folder.at(name, create=True):
+                pass
+        monkeypatch.setattr(os, "close", close)
+    monkeypatch.undo()
+    assert len(os.listdir("/dev/fd")) == before
+
+
 def test_a_thread_holds_folders_for_itself_alone(folder: OutputFolder) -> None:
     """Another's would be closed under it."""
     with folder.held(), folder.at(PARTS) as mine, ThreadPoolExecutor(1) as other:
