@@ -37,7 +37,7 @@ from pipeline.durable import sync_folder
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import encode
 from pipeline.ledger.entries import Entry, Prepare, give_up, prepare, publish, tell
-from pipeline.ledger.last_words import is_last_word, shortened
+from pipeline.ledger.last_words import agree, is_last_word, shortened
 from pipeline.ledger.ledger_file import FullError, LedgerFile
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import SCHEMA, Record
@@ -279,7 +279,7 @@ class Committer:
             record = entry.record
             record.schema, record.run, record.at, record.group = SCHEMA, self._run, at, ledger.end
             try:
-                entry.line = shortened(record) if last_words else encode(record)
+                entry.line = encode(shortened(record) if last_words else record)
             except ValueError as exc:
                 entry.fail(exc)
         entries = [entry for entry in entries if not entry.error]
@@ -289,6 +289,8 @@ class Committer:
         for entry in entries:
             entry.where = Where(self._file, offset, len(entry.line))
             offset += len(entry.line)
+            if last_words:
+                agree(entry.record, entry.line)
 
 
 def _first(queue: deque[Entry], most: int) -> list[Entry]:

@@ -699,6 +699,31 @@ async def test_a_last_word_is_written_without_what_does_not_fit_its_space(
     assert (last.task, last.outcome) == ("a", "refused")
 
 
+async def test_a_last_word_that_does_not_fit_at_all_keeps_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is spilled whole: only a line that is in the ledger leaves its record without what was not written."""
+    said: dict[str, Any] = {"row": HUGE, "usage": {"total_tokens": 3}, "message": "why"}
+    kept, shortened = settled("a", "succeeded", **said), settled("b", "refused", **said)
+    real = write_all
+
+    def full(fd: int, data: bytes) -> None:
+        if b'"task":"a"' in data:
+            raise OSError(errno.ENOSPC, "injected: full")
+        real(fd, data)
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        monkeypatch.setattr(Reserve, "ensure", failing(errno.ENOSPC, times=9))
+        monkeypatch.setattr(ledger_file, "write_all", full)
+        with pytest.raises(StorageError, match="full"):
+            await committer.commit(kept, str, made)
+        await committer.append(shortened)
+    assert {name: getattr(kept, name) for name in said} == said
+    assert {name: getattr(shortened, name) for name in said} == said | {"row": None}
+    assert written(tmp_path)[-1] == shortened
+
+
 async def test_a_line_that_fits_the_disk_keeps_what_it_has(tmp_path: Path) -> None:
     """Only a full disk makes lines short."""
     async with serving(tmp_path) as committer:
