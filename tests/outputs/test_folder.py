@@ -171,6 +171,32 @@ def test_a_failed_folder_sync_keeps_the_parts(folder: OutputFolder, monkeypatch:
     assert part.exists()
 
 
+def test_after_a_failed_sync_no_part_is_unlinked_any_more(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may tell a failure once and drop what it did not write: a sync that works then proves nothing."""
+
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    names = ["a.part", "b.part"]
+    for name in names:
+        (folder.root / PARTS / name).write_bytes(b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "sync_folder", fail)
+        folder.mark("", "a.part")
+        with pytest.raises(StorageError, match="Input/output"):
+            folder.sync()
+    folder.mark("", "b.part")
+    folder.sync()
+    assert sorted(os.listdir(folder.root / PARTS)) == names
+    with OutputFolder(folder.root) as again:
+        for name in names:
+            again.mark("", name)
+        again.sync()
+    assert os.listdir(folder.root / PARTS) == []
+
+
 def test_marks_do_not_pile_up(folder: OutputFolder) -> None:
     for number in range(1000):
         folder.mark(f"missing/{number}")
