@@ -470,6 +470,42 @@ async def test_a_ledger_that_cannot_be_opened_is_told_to_every_worker(tmp_path: 
             assert "cannot be opened" in await refused(committer, run())
 
 
+@pytest.mark.parametrize("call", ["sync_folder", "fstat", "pread"])
+async def test_a_ledger_that_cannot_be_looked_at_is_opened_once_and_not_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A sync that failed is not asked again, and no line costs a descriptor."""
+    (tmp_path / "ledger.jsonl").write_bytes(b"{}\n")
+    calls: list[int] = []
+    before = len(os.listdir("/dev/fd"))
+    async with serving(tmp_path) as committer:
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger_file if call == "sync_folder" else os, call, failing(errno.EIO, calls, times=9))
+            for _ in range(3):
+                assert "cannot be opened" in await refused(committer, run())
+    assert len(calls) == 1
+    assert len(os.listdir("/dev/fd")) == before
+
+
+async def test_a_ledger_that_cannot_be_closed_does_not_fail_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every line was synced before: closing has nothing to say."""
+    real = os.close
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        assert committer._ledger is not None
+        mine = committer._ledger._fd
+
+        def close(fd: int) -> None:
+            real(fd)
+            if fd == mine:
+                raise OSError(errno.EIO, "injected")
+
+        monkeypatch.setattr(os, "close", close)
+    assert len(written(tmp_path)) == 1
+
+
 async def test_a_torn_ledger_is_not_appended_to(tmp_path: Path) -> None:
     """A line behind an unfinished one would be lost with it."""
     (tmp_path / "ledger.jsonl").write_bytes(b'{"type":')
