@@ -14,6 +14,8 @@ Contract:
 5. A parts folder that could not be synced once is not trusted again: commits fail, other lines are written.
 6. A failed publish leaves its line durable: the next start publishes it.
 7. It works without threads of its own where none can be started: nobody waits for ever.
+8. Nor where the work itself breaks down, whatever is wrong: everyone who waits is told what became of the own line, as
+   in 3 and 6, and nothing is written any more.
 """
 
 from __future__ import annotations
@@ -28,13 +30,14 @@ from typing import Generic, TypeVar, cast
 
 import anyio
 from anyio import CancelScope, CapacityLimiter
+from anyio.lowlevel import checkpoint
 from msgspec import Struct
 
 from pipeline.durable import sync_folder
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import encode
-from pipeline.ledger.entries import Entry, Prepare, prepare, publish, tell
-from pipeline.ledger.last_words import is_last_word, shortened
+from pipeline.ledger.entries import Entry, Prepare, give_up, prepare, publish, tell
+from pipeline.ledger.last_words import agree, is_last_word, shortened
 from pipeline.ledger.ledger_file import FullError, LedgerFile
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import SCHEMA, Record
@@ -97,24 +100,37 @@ class Committer:
         self._durable: deque[Entry] = deque()
         self._writing = Stage(lambda: self._lines, self._write_lines)
         self._storing = Stage(lambda: self._commits or self._durable, self._serve_parts)
-        self._unsettled = 0
+        self._unsettled: set[Entry] = set()
+        self._broken: Exception | None = None
         self._closed = False
         self._ledger: LedgerFile | None = None
         self._unopened = ""
         self._unsynced = ""
 
     async def serve(self) -> None:
-        """Write until `close` was called and the queue is empty; cancellation does not end it, and it never raises."""
+        """Write until `close` was called and the queue is empty, or the work breaks down; cancellation does not end it,
+        and it never raises."""
         loop = get_running_loop()
         with CancelScope(shield=True):
-            async with anyio.create_task_group() as stages:
-                for stage in (self._writing, self._storing):
-                    stages.start_soon(stage.serve, loop, self._limiter, self._over)
+            try:
+                async with anyio.create_task_group() as stages:
+                    for stage in (self._writing, self._storing):
+                        stages.start_soon(stage.serve, loop, self._limiter, self._over)
+            except* Exception as broken:
+                await checkpoint()  # what is told already goes first
+                self._give_up(broken.exceptions[0])
             if self._ledger is not None:
                 await in_thread(self._ledger.close, self._limiter)
 
     def _over(self) -> bool:
         return self._closed and not self._unsettled
+
+    def _give_up(self, cause: Exception) -> None:
+        """Tell everyone who waits, now that no thread works on an entry; whoever comes later is refused."""
+        self._broken = cause
+        left = list(self._unsettled)
+        give_up(left, cause)
+        self._settle(left)
 
     def close(self) -> None:
         """Let `serve` end once everything queued is written; nothing may be queued after this."""
@@ -152,26 +168,32 @@ class Committer:
     async def _written(self, entry: Entry, *, shielded: bool) -> Where:
         if self._closed:
             raise RuntimeError("a record was handed to a committer that is closed")
-        self._unsettled += 1
+        if self._broken is not None:
+            entry.fail(self._broken)
+        else:
+            self._queue(entry)
+            if shielded:
+                await entry.settled
+            else:
+                with CancelScope(shield=True):
+                    await entry.settled
+        if entry.error is not None:
+            raise entry.error
+        assert entry.where is not None
+        return entry.where
+
+    def _queue(self, entry: Entry) -> None:
+        self._unsettled.add(entry)
         if entry.publish:
             self._commits.append(entry)
             self._storing.ring()
         else:
             self._lines.append(entry)
             self._writing.ring()
-        if shielded:
-            await entry.settled
-        else:
-            with CancelScope(shield=True):
-                await entry.settled
-        if entry.error is not None:
-            raise entry.error
-        assert entry.where is not None
-        return entry.where
 
     def _settle(self, entries: list[Entry]) -> None:
         """Let the workers go on; on the event loop."""
-        self._unsettled -= len(entries)
+        self._unsettled.difference_update(entries)
         tell(entries)
         if self._over():
             self._ring()
@@ -257,7 +279,7 @@ class Committer:
             record = entry.record
             record.schema, record.run, record.at, record.group = SCHEMA, self._run, at, ledger.end
             try:
-                entry.line = shortened(record) if last_words else encode(record)
+                entry.line = encode(shortened(record) if last_words else record)
             except ValueError as exc:
                 entry.fail(exc)
         entries = [entry for entry in entries if not entry.error]
@@ -267,6 +289,8 @@ class Committer:
         for entry in entries:
             entry.where = Where(self._file, offset, len(entry.line))
             offset += len(entry.line)
+            if last_words:
+                agree(entry.record, entry.line)
 
 
 def _first(queue: deque[Entry], most: int) -> list[Entry]:

@@ -1,6 +1,7 @@
 """What a committer was given to write: a record, with what makes its parts and what gives its result a name.
 
 1. Nothing here raises for an entry's own fault: it is the entry's `error`, and the others of its group go on.
+2. An entry whose line is durable never says that it is not in the ledger.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class UnpublishedError(StorageError):
 
     def __init__(self, where: Where, cause: Exception) -> None:
         self.where = where
-        super().__init__(f"a result is stored but could not be given its name: {cause}; the next run does that")
+        super().__init__(f"a result is stored but could not be given its name: {_words(cause)}; the next run does that")
 
 
 class Entry(Struct, eq=False):
@@ -43,7 +44,13 @@ class Entry(Struct, eq=False):
 
     def fail(self, cause: Exception) -> None:
         """Not in the ledger; the error is one of its own, as each is raised in another task."""
-        self.error = StorageError(str(cause))
+        self.error = StorageError(_words(cause))
+        self.error.__cause__ = cause
+
+    def leave_unnamed(self, cause: Exception) -> None:
+        """In the ledger, at `where`, without a name for its result."""
+        assert self.where is not None
+        self.error = UnpublishedError(self.where, cause)
         self.error.__cause__ = cause
 
 
@@ -59,12 +66,19 @@ def publish(entries: Iterable[Entry]) -> None:
     """Give results their names; the lines are durable whatever goes wrong, and the workers must learn of both."""
     for entry in entries:
         assert entry.publish is not None
-        assert entry.where is not None
         try:
             entry.value = entry.publish()
         except Exception as exc:
-            entry.error = UnpublishedError(entry.where, exc)
-            entry.error.__cause__ = exc
+            entry.leave_unnamed(exc)
+
+
+def give_up(entries: Iterable[Entry], cause: Exception) -> None:
+    """Give each an error, of those that nobody goes on with; a line that is durable and has no result needs none."""
+    for entry in entries:
+        if entry.error is None and entry.where is None:
+            entry.fail(cause)
+        elif entry.error is None and entry.publish:
+            entry.leave_unnamed(cause)
 
 
 def tell(entries: Iterable[Entry]) -> None:
@@ -72,6 +86,14 @@ def tell(entries: Iterable[Entry]) -> None:
     for entry in entries:
         if not entry.settled.done():
             entry.settled.set_result(None)
+
+
+def _words(cause: Exception) -> str:
+    """What an error says; its kind where it says nothing, or cannot."""
+    try:
+        return str(cause) or type(cause).__name__
+    except Exception:
+        return type(cause).__name__
 
 
 def _guarded(entry: Entry, work: Callable[[], T]) -> T | None:

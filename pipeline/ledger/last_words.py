@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.ledger.codec import encode
+import msgspec
+
+from pipeline.ledger.codec import decode, encode
 from pipeline.ledger.records import End, Record, Settled
 from pipeline.ledger.reserve import SLOT
 from pipeline.outcome import Outcome
@@ -17,11 +19,17 @@ def is_last_word(record: Record) -> bool:
     return isinstance(record, End) or (isinstance(record, Settled) and record.outcome is not Outcome.INVALID)
 
 
-def shortened(record: Record) -> bytes:
-    """The line of a last word; in its record, too, nothing is left that the line has not."""
-    line = encode(record)
+def shortened(record: Record) -> Record:
+    """A last word as it fits its space: a copy without what it can do without, as far as that must go."""
     for name in DISPENSABLE if isinstance(record, Settled) else ():
-        if len(line) > SLOT:
+        if len(encode(record)) > SLOT:
+            record = msgspec.structs.replace(record, **{name: None})
+    return record
+
+
+def agree(record: Record, line: bytes) -> None:
+    """Leave nothing in a last word's record that its line, which is in the ledger now, was written without."""
+    words = decode(line)
+    for name in DISPENSABLE if isinstance(record, Settled) else ():
+        if getattr(words, name) is None:
             setattr(record, name, None)
-            line = encode(record)
-    return line

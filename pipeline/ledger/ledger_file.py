@@ -42,14 +42,22 @@ class LedgerFile:
         self._broken = ""
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            sync_folder(path.parent)
+            try:
+                sync_folder(path.parent)
+                self.end = self._whole()
+            except BaseException:
+                self._close()
+                raise
         except OSError as exc:
             raise StorageError(f"{path}: the ledger cannot be opened: {exc}") from exc
-        self.end = os.fstat(self._fd).st_size
-        if self.end and os.pread(self._fd, 1, self.end - 1) != b"\n":
-            os.close(self._fd)
-            raise StorageError(f"{path}: the ledger ends in an unfinished line, which must be repaired first")
         self._reserve = Reserve(self._fd, spare_of(path), (slots + 1) * SLOT)
+
+    def _whole(self) -> int:
+        """The file's length; its last line has its end."""
+        end = os.fstat(self._fd).st_size
+        if end and os.pread(self._fd, 1, end - 1) != b"\n":
+            raise StorageError(f"{self._path}: the ledger ends in an unfinished line, which must be repaired first")
+        return end
 
     def append(self, data: bytes, *, last_words: bool = False) -> None:
         """Write whole lines at the end.
@@ -73,11 +81,15 @@ class LedgerFile:
         self.end += len(data)
 
     def close(self) -> None:
-        """Give back what was reserved. The file is not synced again: every append was."""
+        """Give back what was reserved; never raises. The file is not synced again: every append was."""
         with contextlib.suppress(OSError):
             if not self._broken and os.fstat(self._fd).st_size == self.end:
                 self._reserve.close(self.end)
-        os.close(self._fd)
+        self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):  # the descriptor is gone all the same
+            os.close(self._fd)
 
     def _check_ours(self) -> None:
         try:

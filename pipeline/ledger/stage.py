@@ -3,6 +3,7 @@
 1. `work` runs in one thread at a time, and returns once nothing is `waiting`; in between no event loop holds it up.
 2. What is put in line before `ring` is worked on: none is left lying.
 3. Where no thread can be started it is done on the event loop, which then waits.
+4. What `work` raises ends `serve`, which raises it: nothing is worked on after that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pipeline.threads import in_thread
 
 
 class Stage:
-    """`waiting` tells whether there is work; `work` does it, blocking, and must not raise."""
+    """`waiting` tells whether there is work; `work` does it, blocking."""
 
     def __init__(self, waiting: Callable[[], object], work: Callable[[AbstractEventLoop], None]) -> None:
         self._waiting = waiting

@@ -8,8 +8,9 @@ Contract:
    folder within `held`, and never made again.
 3. `.retouch/` and what it holds is for the owner alone (0700).
 4. A published part is unlinked only after its final name is on the medium, so that a loss of power leaves at least one
-   of the two names. Accepted for it: up to `_WAITING` pictures have two names for a while, and a crash leaves parts
-   behind, which publishing again takes away.
+   of the two names; after a sync that failed none is unlinked any more, for a later one would not say what was lost
+   (rule 4 of `pipeline.durable`). Accepted for it: up to `_WAITING` pictures have two names for a while, and a crash
+   leaves parts behind, which publishing again takes away.
 5. A name is on the medium only with those of all folders above it. Each sync brings these along: an earlier run may
    have made a folder and been killed before it synced it.
 """
@@ -78,6 +79,7 @@ class OutputFolder:
         self._finding = f"find the output folder {root}, which was there when the run began"
         self.dirty: set[str] = set()
         self._linked: list[str] = []
+        self._unsynced = False
         self._lock = threading.Lock()
         self._held = _Held()
         self._fd = _open_root(root, create=create)
@@ -165,11 +167,12 @@ class OutputFolder:
         finally:
             self._held.folders = None
             for fd in folders.values():
-                os.close(fd)
+                self._leave(fd)
 
     def _leave(self, fd: int) -> None:
         if fd != self._fd:
-            os.close(fd)
+            with suppress(OSError):  # nothing was written to it, and it is gone whatever closing it says
+                os.close(fd)
 
     def _step(self, fd: int, names: list[str], *, create: bool) -> int:
         try:
@@ -205,7 +208,8 @@ class OutputFolder:
             self.sync()
 
     def sync(self) -> None:
-        """Bring every marked folder to the medium, then unlink the parts that have their final names.
+        """Bring every marked folder to the medium, then unlink the parts that have their final names, unless a sync
+        failed before.
 
         Raises:
             StorageError: a folder could not be synced; the parts stay.
@@ -216,10 +220,18 @@ class OutputFolder:
         self.ensure()
         with storage_errors(f"sync {self.root}"):
             for path in sorted(_with_parents(dirty)):
-                with suppress(FileNotFoundError):  # somebody removed it; its files are missing, not unsynced
-                    sync_folder(self.root / path)
-            if linked:
+                self._sync_folder(path)
+            if linked and not self._unsynced:
                 self._unlink_parts(linked)
+
+    def _sync_folder(self, path: str) -> None:
+        try:
+            sync_folder(self.root / path)
+        except FileNotFoundError:
+            pass  # somebody removed it; its files are missing, not unsynced
+        except OSError:
+            self._unsynced = True
+            raise
 
     def _unlink_parts(self, names: list[str]) -> None:
         with self.at(PARTS) as fd:

@@ -5,7 +5,8 @@ Contract:
 1. When a part's name is returned, its bytes are on the medium, complete, and its name too, unless the caller syncs the
    folder for many parts at once. `start_part` returns earlier, and `Unsynced.sync` then tells the name.
 2. A part is never overwritten: its file is created, or another name is used.
-3. A sync that failed is never retried on the same file; the bytes are written once more, under a second name.
+3. A sync or a close that failed is never retried on the same file; the bytes are written once more, under a second
+   name.
 4. What was not stored whole leaves no file behind, as far as the disk lets us.
 5. `leave_part` is for when nothing else can be done: it promises nothing, and was never synced, so that the first sync
    of who finds the part tells the truth.
@@ -80,22 +81,22 @@ class Unsynced(Struct):
         raise StorageError(_unsyncable(self.folder, self.name))
 
     def drop(self) -> None:
-        """Take the part away, as far as the disk lets us."""
-        os.close(self.fd)
-        _discard(self.folder, self.name)
+        """Take the part away, as far as the disk lets us; never raises."""
+        _discard(self.folder, self.name, self.fd)
 
     def _synced(self, *, named: bool) -> bool:
         """Whether the part is durable; one that is not is taken away."""
         try:
-            sync_file(self.fd)
-            release_pages(self.fd)
-            if named:
-                sync_folder(self.folder.root / PARTS)
+            try:
+                sync_file(self.fd)
+                release_pages(self.fd)
+                if named:
+                    sync_folder(self.folder.root / PARTS)
+            finally:
+                os.close(self.fd)
         except OSError:
             _discard(self.folder, self.name)
             return False
-        finally:
-            os.close(self.fd)
         return True
 
 
@@ -172,13 +173,15 @@ def _filled(folder: OutputFolder, name: str, fill: Callable[[int], None]) -> int
         try:
             fill(fd)
         except BaseException:
-            os.close(fd)
-            _discard(folder, name)
+            _discard(folder, name, fd)
             raise
         return fd
 
 
-def _discard(folder: OutputFolder, name: str) -> None:
+def _discard(folder: OutputFolder, name: str, fd: int | None = None) -> None:
+    if fd is not None:
+        with suppress(OSError):
+            os.close(fd)
     with suppress(OSError, StorageError), folder.at(PARTS) as parts:
         # What stopped the write matters more; the next start takes the rest away.
         unlink(Entry(parts, name))

@@ -6,6 +6,8 @@ Contract:
 2. It belongs to one output folder, told by its real path; no other job sees it.
 3. Taking a result in leaves it in the spill until `done` says that the ledger holds it, so it may be taken in twice.
 4. For the owner alone: folders 0700, files 0600.
+5. What could not be stored leaves nothing behind, as far as the disk lets us; what a killed run began stays, for it may
+   be another one's, which is writing it now.
 """
 
 from __future__ import annotations
@@ -73,11 +75,15 @@ class Spill:
         with storage_errors(f"keep a paid result in {entry}"):
             if (entry / _LINE).exists():
                 return
-            _make_folders(entry)
-            for part in parts:
-                _write(entry / part.name, part.data)
-            _write(entry / f"{_LINE}.new", line)
-            sync_folder(entry)
+            try:
+                _make_folders(entry)
+                for part in parts:
+                    _write(entry / part.name, part.data)
+                _write(entry / f"{_LINE}.new", line)
+                sync_folder(entry)
+            except BaseException:
+                shutil.rmtree(entry, ignore_errors=True)  # it would fill a disk that has no room already
+                raise
             (entry / f"{_LINE}.new").rename(entry / _LINE)
             try:
                 sync_folder(entry)

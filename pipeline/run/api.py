@@ -94,7 +94,7 @@ async def results(job: Job, **flags: Any) -> AsyncIterator[Result]:
     """
     import asyncio
 
-    from anyio import to_thread
+    from anyio import CancelScope, to_thread
     from anyio.from_thread import start_blocking_portal
 
     loop = asyncio.get_running_loop()
@@ -119,7 +119,8 @@ async def results(job: Job, **flags: Any) -> AsyncIterator[Result]:
         await asyncio.wrap_future(running)
     finally:
         running.cancel()
-        await to_thread.run_sync(portal.__exit__, None, None, None)
+        with CancelScope(shield=True):  # a cancelled caller too gets the folder back
+            await to_thread.run_sync(portal.__exit__, None, None, None)
 
 
 def _result(end: End, root: Path) -> Result:

@@ -4,6 +4,7 @@
 2. What is found is told in the order of the tasks, from the thread that adds them; one fault of a file is told once.
 3. Memory holds a bounded number of pictures, and a compact note of each file.
 4. Leaving by an exception waits for no file: what is being read ends by itself.
+5. Where no thread can be started the files are looked into one after the other.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class _Opened(Struct, frozen=True):
     task: Task
     file: Input
     key: bytes
-    looked: Future[Looked]
+    looked: Future[Looked] | None
+    """None where it is looked into in its turn, by who waits for it: no thread could be had."""
 
 
 class _Pair(Struct, frozen=True):
@@ -113,11 +115,17 @@ class Decoding:
             key = _key(file.path)
             if key not in self._pictures:
                 self._pictures[key] = None
-                self._queue.append(_Opened(task, file, key, self._threads.submit(picture_of, file.path)))
+                self._queue.append(_Opened(task, file, key, self._begun(file.path)))
         for file in task.inputs:
             image = task.inputs[0].path
             if file.role == "mask" and self._is_new(f"{file.path}\0{image}"):
                 self._queue.append(_Pair(task, file.path, image))
+
+    def _begun(self, path: str) -> Future[Looked] | None:
+        try:
+            return self._threads.submit(picture_of, path)
+        except (RuntimeError, MemoryError):  # no thread can be started
+            return None
 
     def _sizes(self, task: Task) -> list[SentFile]:
         """The task's files as far as their size matters: to a body that holds them in base64."""
@@ -143,13 +151,15 @@ class Decoding:
         self._sink.tick()
 
     def _waited_for(self, opened: _Opened) -> Looked:
+        if opened.looked is None:
+            return picture_of(opened.file.path)
         while not wait([opened.looked], TICK).done:
             self._sink.tick()
         try:
             return opened.looked.result()
         except (OSError, MemoryError):
             # The pictures that are decoded at once may be too much together; this one is looked into alone.
-            wait([each.looked for each in self._queue if isinstance(each, _Opened)])
+            wait([each.looked for each in self._queue if isinstance(each, _Opened) and each.looked is not None])
             return picture_of(opened.file.path)
 
     def _note(self, opened: _Opened, looked: Looked) -> None:

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pipeline.ledger.entries import UnpublishedError
 from pipeline.ledger.records import Output, Reused
 from pipeline.outputs.folder import PARTS
-from pipeline.outputs.parts import part_name
-from pipeline.outputs.stock import copy_part
+from pipeline.outputs.parts import part_name, remove_part
+from pipeline.outputs.stock import MovedError, copy_part
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined, Found
 from pipeline.run.store import publish_outputs, tell_names
@@ -19,6 +19,7 @@ async def reuse(context: Context, work: Examined) -> tuple[Output, ...]:
     """Give a task the pictures of a paid result, with a durable line that says so; returns them under their names.
 
     Raises:
+        MovedError: one is elsewhere now; nothing was done.
         StorageError: they could not be stored.
     """
     found = work.found
@@ -42,21 +43,27 @@ async def reuse(context: Context, work: Examined) -> tuple[Output, ...]:
 
 def _outputs(context: Context, work: Examined, found: Found) -> list[Output]:
     """The pictures as parts, under the task's own names; one that has its name already is left where it is."""
-    outputs = []
+    outputs, copies = list[Output](), list[str]()
     sources = zip(work.task.paths, found.line.outputs, found.places, strict=False)
-    for index, (path, old, place) in enumerate(sources, start=1):
-        name = f"{path}.{old.path.rpartition('.')[2]}"
-        part = None if place == name else _part(context, work, old, place, index)
-        outputs.append(Output(name, part, old.sha256, old.bytes, old.width, old.height, old.format))
+    try:
+        for index, (path, old, place) in enumerate(sources, start=1):
+            name = f"{path}.{old.path.rpartition('.')[2]}"
+            part = None if place == name else _part(context, work, old, place, index, copies)
+            outputs.append(Output(name, part, old.sha256, old.bytes, old.width, old.height, old.format))
+    except MovedError:
+        for copy in copies:
+            remove_part(context.folder, copy)
+        raise
     return outputs
 
 
-def _part(context: Context, work: Examined, old: Output, place: str, index: int) -> str:
+def _part(context: Context, work: Examined, old: Output, place: str, index: int, copies: list[str]) -> str:
     if place.startswith(f"{PARTS}/"):
         return place.removeprefix(f"{PARTS}/")
     # Any number of tasks may copy one result, so the task names the part; attempt 0 tells it from a result's own.
     name = part_name(context.run, sha256(work.task.id.encode()).hexdigest(), 0, index)
-    return copy_part(context.folder, place, old.sha256, name)
+    copies.append(copy_part(context.folder, place, old.sha256, name))
+    return copies[-1]
 
 
 def _publish(context: Context, work: Examined, outputs: Sequence[Output]) -> list[str]:

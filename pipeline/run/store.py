@@ -116,7 +116,7 @@ def _synced(parts: Sequence[Unsynced]) -> list[str]:
     waiting = list(parts)
     try:
         return [waiting.pop(0).sync() for _ in parts]
-    except StorageError:
+    except BaseException:
         for part in waiting:
             part.drop()
         raise

@@ -153,6 +153,21 @@ def test_a_crowded_memory_is_no_fault_of_the_image(folder: Path, monkeypatch: py
     assert set(tries.values()) == {2}
 
 
+def test_where_no_thread_can_be_started_the_files_are_looked_into_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, seen: Counter[str]
+) -> None:
+    """A limit on processes makes it slow, and is no fault of the job."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    (folder / "in/1.png").write_bytes(b"no image")
+    said = validate(load_job(folder / "job.yaml", {}))
+    assert [problem.where for problem in said.problems] == ["shoes/1/white"]
+    assert set(seen.values()) == {1}
+
+
 SLOW = """\
 import os
 import time

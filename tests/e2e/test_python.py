@@ -100,6 +100,37 @@ def test_results_that_are_left_early_settle_what_is_in_flight(stage: Stage, endp
     assert stage.open_attempts() == 0
 
 
+CANCELLED = """
+from contextlib import aclosing
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from pipeline.ledger.lock import FolderLock
+
+async def main():
+    with anyio.CancelScope() as scope:
+        async with aclosing(pipeline.results(job, concurrency=2)) as results:
+            async for result in results:
+                scope.cancel()
+                await checkpoint()
+    with FolderLock(job.output):
+        pass
+    return (await pipeline.arun(job)).tasks
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+
+def test_results_that_are_left_by_a_cancelled_scope_have_ended_too(stage: Stage, endpoint: Endpoint) -> None:
+    """The scope's cancellation does not cut the wait short: the lock is free, and nothing is left in flight."""
+    endpoint.show("latency=0.3s")
+    tasks = script(stage, CANCELLED)
+    assert tasks["done"] + tasks["skipped"] == 6
+    assert [line["type"] for line in stage.ledger() if line["type"] in ("run", "end")] == ["run", "end"] * 2
+    assert stage.open_attempts() == 0
+
+
 def test_a_process_that_ends_within_the_results_settles_what_is_in_flight(stage: Stage, endpoint: Endpoint) -> None:
     """`return` out of `async for`, with the end of the loop right behind it, leaves no attempt unsettled."""
     check_return_within_results(stage, endpoint)

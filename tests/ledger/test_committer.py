@@ -6,8 +6,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -470,6 +470,42 @@ async def test_a_ledger_that_cannot_be_opened_is_told_to_every_worker(tmp_path: 
             assert "cannot be opened" in await refused(committer, run())
 
 
+@pytest.mark.parametrize("call", ["sync_folder", "fstat", "pread"])
+async def test_a_ledger_that_cannot_be_looked_at_is_opened_once_and_not_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A sync that failed is not asked again, and no line costs a descriptor."""
+    (tmp_path / "ledger.jsonl").write_bytes(b"{}\n")
+    calls: list[int] = []
+    before = len(os.listdir("/dev/fd"))
+    async with serving(tmp_path) as committer:
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger_file if call == "sync_folder" else os, call, failing(errno.EIO, calls, times=9))
+            for _ in range(3):
+                assert "cannot be opened" in await refused(committer, run())
+    assert len(calls) == 1
+    assert len(os.listdir("/dev/fd")) == before
+
+
+async def test_a_ledger_that_cannot_be_closed_does_not_fail_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every line was synced before: closing has nothing to say."""
+    real = os.close
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        assert committer._ledger is not None
+        mine = committer._ledger._fd
+
+        def close(fd: int) -> None:
+            real(fd)
+            if fd == mine:
+                raise OSError(errno.EIO, "injected")
+
+        monkeypatch.setattr(os, "close", close)
+    assert len(written(tmp_path)) == 1
+
+
 async def test_a_torn_ledger_is_not_appended_to(tmp_path: Path) -> None:
     """A line behind an unfinished one would be lost with it."""
     (tmp_path / "ledger.jsonl").write_bytes(b'{"type":')
@@ -500,6 +536,105 @@ async def test_a_bug_in_the_clock_reaches_the_worker(tmp_path: Path) -> None:
     async with serving(tmp_path) as committer:
         committer._now = lambda: 1 // 0  # type: ignore[assignment,return-value]  # a broken clock
         assert "division" in await refused(committer, run())
+
+
+class NamelessError(Exception):
+    """An error whose text cannot be made."""
+
+    def __str__(self) -> str:
+        raise MemoryError
+
+
+def broken() -> AbstractContextManager[None]:
+    raise NamelessError
+
+
+async def test_an_error_that_says_nothing_reaches_its_worker_alone(tmp_path: Path) -> None:
+    """Neither a part's nor a name's ends the writing: each is told by its kind."""
+
+    def fail() -> Callable[[], object]:
+        raise NamelessError
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        with pytest.raises(StorageError, match="NamelessError"):
+            await committer.commit(settled("a", "succeeded"), str, fail)
+        with pytest.raises(UnpublishedError, match="NamelessError"):
+            await committer.commit(settled("b", "succeeded"), fail, made)
+        await committer.append(sent("c"))
+    assert len(written(tmp_path)) == 3
+
+
+async def test_storing_that_breaks_down_leaves_nobody_waiting(tmp_path: Path) -> None:
+    """Who waits hears of it, who comes later is refused, and serving ends."""
+    ends: list[type[Exception]] = []
+
+    async def commit(name: str) -> None:
+        with pytest.raises(StorageError, match="NamelessError") as caught:
+            await committer.commit(settled(name, "succeeded"), str, made)
+        ends.append(caught.type)
+
+    with anyio.fail_after(10):
+        async with serving(tmp_path) as committer:
+            await committer.append(run())
+            committer._around = broken
+            async with anyio.create_task_group() as workers:
+                for number in range(COMMITS + 2):
+                    workers.start_soon(commit, str(number))
+            assert "NamelessError" in await refused(committer, sent("late"))
+    assert ends == [StorageError] * (COMMITS + 2)
+    assert len(written(tmp_path)) == 1
+
+
+async def test_a_durable_result_whose_name_is_not_reached_is_not_told_as_lost(tmp_path: Path) -> None:
+    """Its line is in the ledger: who spilled or bought it again would have it twice."""
+    with anyio.fail_after(10):
+        async with serving(tmp_path) as committer:
+            await committer.append(run())
+
+            @contextmanager
+            def once() -> Iterator[None]:
+                committer._around = broken
+                yield
+
+            committer._around = once
+            with pytest.raises(UnpublishedError, match="NamelessError") as caught:
+                await committer.commit(settled("a", "succeeded"), str, made)
+    ledgers = Ledgers(tmp_path)
+    assert ledgers.read(caught.value.where._replace(file=0)).task == "a"  # type: ignore[union-attr]  # a `settled`
+    ledgers.close()
+
+
+@pytest.mark.parametrize("written_first", [False, True], ids=["before", "after"])
+async def test_writing_that_breaks_down_tells_the_truth_of_each_line(tmp_path: Path, written_first: bool) -> None:
+    """A group that a thread had taken when it broke down is told too: durable is what is in the ledger."""
+    ends: dict[str, str] = {}
+
+    async def tell(name: str, call: Awaitable[object]) -> None:
+        try:
+            await call
+            ends[name] = "written"
+        except StorageError as exc:
+            ends[name] = type(exc).__name__
+
+    with anyio.fail_after(10):
+        async with serving(tmp_path) as committer:
+            await committer.append(run())
+            store = committer._store
+
+            def fail(group: list[Entry]) -> None:
+                if written_first:
+                    store(group)
+                raise NamelessError
+
+            committer._store = fail  # type: ignore[method-assign]  # what no disk brings about
+            async with anyio.create_task_group() as workers:
+                workers.start_soon(tell, "line", committer.append(sent("a")))
+                workers.start_soon(tell, "result", committer.commit(settled("b", "succeeded"), str, made))
+    got = {type(record).__name__ for record in written(tmp_path)}
+    assert ends["line"] == ("written" if "Sent" in got else "StorageError")
+    assert ends["result"] == ("UnpublishedError" if "Settled" in got else "StorageError")
+    assert ("Sent" in got or "Settled" in got) == written_first
 
 
 async def test_the_ledger_is_private_and_its_reserve_given_back(tmp_path: Path) -> None:
@@ -598,6 +733,31 @@ async def test_a_last_word_is_written_without_what_does_not_fit_its_space(
     assert where.length <= SLOT
     assert {name for name in DISPENSABLE if name in more and getattr(last, name) is None} == gone & more.keys()
     assert (last.task, last.outcome) == ("a", "refused")
+
+
+async def test_a_last_word_that_does_not_fit_at_all_keeps_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is spilled whole: only a line that is in the ledger leaves its record without what was not written."""
+    said: dict[str, Any] = {"row": HUGE, "usage": {"total_tokens": 3}, "message": "why"}
+    kept, shortened = settled("a", "succeeded", **said), settled("b", "refused", **said)
+    real = write_all
+
+    def full(fd: int, data: bytes) -> None:
+        if b'"task":"a"' in data:
+            raise OSError(errno.ENOSPC, "injected: full")
+        real(fd, data)
+
+    async with serving(tmp_path) as committer:
+        await committer.append(run())
+        monkeypatch.setattr(Reserve, "ensure", failing(errno.ENOSPC, times=9))
+        monkeypatch.setattr(ledger_file, "write_all", full)
+        with pytest.raises(StorageError, match="full"):
+            await committer.commit(kept, str, made)
+        await committer.append(shortened)
+    assert {name: getattr(kept, name) for name in said} == said
+    assert {name: getattr(shortened, name) for name in said} == said | {"row": None}
+    assert written(tmp_path)[-1] == shortened
 
 
 async def test_a_line_that_fits_the_disk_keeps_what_it_has(tmp_path: Path) -> None:

@@ -171,6 +171,32 @@ def test_a_failed_folder_sync_keeps_the_parts(folder: OutputFolder, monkeypatch:
     assert part.exists()
 
 
+def test_after_a_failed_sync_no_part_is_unlinked_any_more(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may tell a failure once and drop what it did not write: a sync that works then proves nothing."""
+
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    names = ["a.part", "b.part"]
+    for name in names:
+        (folder.root / PARTS / name).write_bytes(b"x")
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "sync_folder", fail)
+        folder.mark("", "a.part")
+        with pytest.raises(StorageError, match="Input/output"):
+            folder.sync()
+    folder.mark("", "b.part")
+    folder.sync()
+    assert sorted(os.listdir(folder.root / PARTS)) == names
+    with OutputFolder(folder.root) as again:
+        for name in names:
+            again.mark("", name)
+        again.sync()
+    assert os.listdir(folder.root / PARTS) == []
+
+
 def test_marks_do_not_pile_up(folder: OutputFolder) -> None:
     for number in range(1000):
         folder.mark(f"missing/{number}")
@@ -203,6 +229,26 @@ def test_no_more_than_some_folders_stay_open(folder: OutputFolder) -> None:
             with folder.at(f"f{number}", create=True):
                 pass
         assert len(os.listdir("/dev/fd")) == before + HELD
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_held_folder_that_cannot_be_closed_leaves_no_other_open(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor is gone whatever closing it says, and nothing that was done within is at stake."""
+    real = os.close
+
+    def close(fd: int) -> None:
+        real(fd)
+        raise OSError(5, "Input/output error")
+
+    before = len(os.listdir("/dev/fd"))
+    with folder.held():
+        for name in "abc":
+            with folder.at(name, create=True):
+                pass
+        monkeypatch.setattr(os, "close", close)
+    monkeypatch.undo()
     assert len(os.listdir("/dev/fd")) == before
 
 

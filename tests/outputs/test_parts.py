@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from pipeline.outputs.folder import PARTS, UNUSABLE, OutputFolder
 from pipeline.outputs.keep import KEPT, keep_unusable
 from pipeline.outputs.parts import (
     PartName,
+    Unsynced,
     parse_part_name,
     part_name,
     parts_of,
@@ -108,6 +109,40 @@ def test_after_a_failed_fsync_the_bytes_are_written_once_more_to_a_new_file(
     assert name == NAME.replace(".part", ".2.part")
     assert read_part(folder, name) == b"picture"
     assert parts_of(folder) == [name]
+
+
+def closing_badly(begun: Unsynced) -> Callable[[int], None]:
+    """A close that fails once, for this part, and closes all the same, as every kernel does."""
+    real, left = os.close, {begun.fd}
+
+    def close(fd: int) -> None:
+        real(fd)
+        if fd in left:
+            left.remove(fd)
+            raise OSError(errno.EIO, "Input/output error")
+
+    return close
+
+
+def test_after_a_failed_close_the_bytes_are_written_once_more_to_a_new_file(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where closing is what tells of a lost write, as on a network's disk."""
+    begun = start_part(folder, NAME, b"picture")
+    monkeypatch.setattr(os, "close", closing_badly(begun))
+    assert begun.sync() == NAME.replace(".part", ".2.part")
+    assert parts_of(folder) == [begun.name]
+
+
+def test_a_part_whose_close_fails_is_taken_away_all_the_same(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_before = len(os.listdir("/dev/fd"))
+    begun = start_part(folder, NAME, b"picture")
+    monkeypatch.setattr(os, "close", closing_badly(begun))
+    begun.drop()
+    assert parts_of(folder) == []
+    assert len(os.listdir("/dev/fd")) == open_before
 
 
 def test_a_second_failed_fsync_is_a_storage_error_that_leaves_no_file(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -84,6 +86,28 @@ def test_a_spill_cut_short_before_its_line_is_no_result(spill: Spill, monkeypatc
     assert spill.waiting() == []
     spill.store(LINE, PARTS)
     assert [waiting.parts for waiting in spill.waiting()] == [tuple(part.name for part in PARTS)]
+
+
+def test_a_spill_that_its_disk_has_no_room_for_leaves_nothing_there(
+    spill: Spill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can never be taken in would keep the space for ever."""
+    write = os.write
+    sizes: list[int] = []
+
+    def full(fd: int, data: bytes) -> int:
+        sizes.append(len(data))
+        if len(sizes) == 2:
+            write(fd, data[:3])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StorageError, match="No space"):
+        spill.store(LINE, PARTS)
+    assert list(spill.folder.iterdir()) == []
+    spill.store(LINE, PARTS)
+    assert len(spill.waiting()) == 1
 
 
 def test_images_are_synced_before_the_line_gets_its_name(spill: Spill, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from pipeline.ledger.records import End, Reused, Sent, Settled
 from pipeline.outcome import Outcome
 from pipeline.outputs import publish as publishing
 from pipeline.outputs.check import check
+from pipeline.outputs.folder import OutputFolder
 from pipeline.outputs.stock import MovedError, copy_part
 from pipeline.run import engine
 from tests.outputs import samples
@@ -104,6 +105,27 @@ async def test_a_picture_that_moved_is_looked_for_again(bench: Bench, monkeypatc
     monkeypatch.setattr("pipeline.run.reuse.copy_part", copy)
     summary = await bench.run(bench.job(**TWINS))
     assert (summary.exit, summary.tasks["reused"], moved) == (0, 1, [])
+
+
+async def test_pictures_that_move_again_and_again_are_found_in_the_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was copied of a result before its second picture turned out to have moved does not stand in the way."""
+    bench.images("one")
+    bench.say = lambda edit: answer(picture(1), picture(2))
+    two = {"request": {"model": "m", "n": 2}}
+    await bench.run(bench.job(prompts=[TWINS["prompts"][0]], **two))
+    moved = [MovedError("gone") for _ in range(3)]
+
+    def copy(folder: OutputFolder, source: str, sha256: str, name: str) -> str:
+        if moved and name.endswith("-2.part"):
+            raise moved.pop()
+        return copy_part(folder, source, sha256, name)
+
+    monkeypatch.setattr("pipeline.run.reuse.copy_part", copy)
+    summary = await bench.run(bench.job(**TWINS, **two))
+    assert (summary.exit, summary.tasks["reused"], moved) == (0, 1, [])
+    assert bench.parts() == set()
 
 
 async def test_two_tasks_may_trade_their_prompts(bench: Bench) -> None:
