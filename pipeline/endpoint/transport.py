@@ -4,7 +4,8 @@
 2. An edit is sent once: no redirect is followed, no connection error is retried.
 3. One clock runs from the first byte of the request to the last byte of the answer; connecting has its own. It stands
    still while the process is stopped: an answer that came meanwhile is read.
-4. A connection whose exchange did not end in order is dropped, never used again.
+4. A connection whose exchange did not end in order is dropped, never used again; one over TLS is dropped as soon as
+   its answer is whole. None keeps its descriptor after its attempt.
 5. A complete answer is returned even where the request was still being written, and is not lost to the clock.
 """
 
@@ -178,7 +179,8 @@ class Transport:
             await answer.done
         finally:
             patience.end()
-            if answer.whole and sending.delivered(answer):
+            # A goodbye over TLS would keep the descriptor for up to 30 s while the peer says none.
+            if answer.whole and sending.delivered(answer) and not way.tls:
                 connection.release()
             else:
                 sending.abort(answer)
