@@ -184,6 +184,13 @@ async def test_headers_longer_than_usual_do_not_lose_the_answer(tmp_path: Path) 
     assert "content-security-policy" not in reply.headers
 
 
+async def test_more_headers_than_usual_do_not_lose_the_answer(tmp_path: Path) -> None:
+    """Gateways in a row add theirs: 500 of them stand beside a paid image."""
+    async with serving(response(ANSWER, **{f"X_{number}": "y" for number in range(500)})) as server:
+        reply = await post_to(server.url, tmp_path)
+    assert (reply.status, bytes(reply.body), reply.failure) == (200, ANSWER, None)
+
+
 async def test_headers_that_are_used_are_kept_in_lower_case(tmp_path: Path) -> None:
     """Pauses, limits and ids, and no other."""
     answer = response(ANSWER, X_RateLimit_Remaining_Requests="4", Retry_After="3", X_Request_ID="r", X_Other="o")
