@@ -114,6 +114,16 @@ async def test_urls_become_images() -> None:
     assert verdict.body_kept is None
 
 
+async def test_what_came_of_an_image_that_was_cut_short_is_looked_at() -> None:
+    """A host that resets each connection behind its last byte has sent it whole; whether it is, decoding tells."""
+
+    async def cut(url: str) -> Reply:
+        return Reply(200, body=PNG if url == "/cut" else b"", failure=Failure.INCOMPLETE_BODY)
+
+    verdict = await collect(answer('{"url":"/cut"}', '{"url":"/nothing"}'), cut)
+    assert verdict.images == (ImageData(data=PNG), ImageData(problem="incomplete_body"))
+
+
 async def test_an_answer_none_of_whose_urls_can_be_had_is_unusable() -> None:
     """It may have been billed, its body is kept, and the message names the setting."""
     verdict = await collect(answer('{"url":"/far"}', '{"url":"/gone"}'), replies)
