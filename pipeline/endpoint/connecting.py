@@ -73,7 +73,7 @@ class Way:
         self._connector, self._timeout = connector, timeout
         self.tls = url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
         self._request = aiohttp.ClientRequest(method, url, headers=headers, proxy=proxy)
-        target = str(url) if proxy is not None and url.scheme == "http" else url.raw_path_qs
+        target = str(self._request.url) if proxy is not None and url.scheme == "http" else url.raw_path_qs
         self._line = f"{method} {target} HTTP/1.1\r\n"
         self._head: str | None = None
 

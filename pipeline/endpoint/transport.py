@@ -160,7 +160,7 @@ class Transport:
         try:
             # As it is written, where that can be sent: a signature may be over the very characters.
             target = self._url.with_query(None).join(URL(url, encoded=_SENDABLE.fullmatch(url) is not None))
-            same = target.scheme in ("http", "https") and target.host and target.origin() == self._url.origin()
+            same = _origin(target) == _origin(self._url)
         except ValueError:
             return None
         return target if same and target.user is None and self._endpoint.fetch_urls == "same-host" else None
@@ -248,6 +248,11 @@ def _request_url(base_url: str, endpoint: Endpoint) -> URL:
     base = _url(base_url, "endpoint.base_url")
     path = base.raw_path.rstrip("/") + URL.build(path=endpoint.path).raw_path
     return base.with_path(path, encoded=True).with_query(base.query).update_query(endpoint.query)
+
+
+def _origin(url: URL) -> tuple[str, str, int | None]:
+    """Whom a URL asks, however it is written (RFC 6454, 4). Raises ValueError."""
+    return url.scheme, (url.raw_host or "").lower(), url.port
 
 
 def _url(text: str, where: str) -> URL:
