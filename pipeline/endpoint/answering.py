@@ -3,9 +3,9 @@
 1. Nothing behind a whole answer can cost it. A head is read by itself, also where its body came with it: what follows
    a body on the connection (a gateway's stray bytes, an answer that comes twice) makes the parser refuse all that it
    was fed together with it, and a small paid answer would be lost whole.
-2. Interim answers (100, 102, 103) are passed over; 101 is an answer.
+2. Interim answers (100, 102, 103) are passed over, whatever they say of the connection; 101 is an answer.
 3. A body of known length goes from the socket to its place, past the parser. One that is chunked or ends with the
-   connection goes through the parser, which alone knows where it ends.
+   connection goes through the parser, which alone knows where it ends; a connection that is reset ends no body.
 4. No more than `most` bytes of a body are kept, and of what is merely announced 4 MiB take memory at most.
 5. `done` is set once, by the first of: the answer is whole, it can no longer become so, somebody waits no longer.
 """
@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 
 import aiohttp
@@ -23,11 +24,18 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from pipeline.endpoint.connecting import taken_over
 
-_END = b"\r\n\r\n"
+_END = re.compile(rb"\n\r?\n")
+"""What ends a head; a line may end with its line feed alone (RFC 9112, 2.2)."""
+_LONGEST_BEFORE = 2
+"""Bytes of an end, at most, that came before the read that completes it."""
 _READ_BYTES = 1 << 18
+_BEHIND = 4
+"""Bytes of what comes behind a body that are read, and forgotten, at a time."""
 # Content-Security-Policy and the like outgrow aiohttp's 8 KiB; a paid answer must not fail for it.
 _HEADER_BYTES = 1 << 16
+_MOST_HEADERS = 1000
 _WITHOUT_BODY = frozenset({101, 204, 304})
+_RESET_CONTENT = 205
 _FIRST_ROOM = 1 << 22
 """Bytes of memory that a body of known length gets before any of it came; more as it fills."""
 
@@ -46,16 +54,7 @@ class Answer(asyncio.Protocol):
         self.error: Exception | None = None
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
-        self._parser = HttpResponseParser(
-            self,  # type: ignore[arg-type]  # what a parser asks of a protocol is below: `pause_reading` and the like
-            loop,
-            _READ_BYTES,
-            payload_exception=aiohttp.ClientPayloadError,
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=_HEADER_BYTES,
-            max_field_size=_HEADER_BYTES,
-        )
+        self._parser = self._new_parser()
         self._payload: aiohttp.StreamReader | None = None
         self._length: int | None = None
         self._rest: _Rest | None = None
@@ -139,23 +138,36 @@ class Answer(asyncio.Protocol):
     def resume_reading(self, resume_parser: bool = True) -> None:
         """As above."""
 
+    def _new_parser(self) -> HttpResponseParser:
+        return HttpResponseParser(
+            self,  # type: ignore[arg-type]  # what a parser asks of a protocol is above: `pause_reading` and the like
+            self.done.get_loop(),
+            _READ_BYTES,
+            payload_exception=aiohttp.ClientPayloadError,
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=_HEADER_BYTES,
+            max_headers=_MOST_HEADERS,
+            max_field_size=_HEADER_BYTES,
+        )
+
     def _end_of_head(self, data: bytes, start: int) -> int:
         """The index behind the empty line that ends a head, part of which may have come before; else of all data."""
-        if start == 0 and self._seen:
-            found = (self._seen + data[: len(_END) - 1]).find(_END)
-            if found >= 0:
-                found += len(_END) - len(self._seen)
-                self._seen = b""
-                return found
-        found = data.find(_END, start)
-        self._seen = (self._seen + data[start:])[1 - len(_END) :] if found < 0 else b""
-        return len(data) if found < 0 else found + len(_END)
+        before, self._seen = self._seen, b""
+        if before and (found := _END.search(before + data[:_LONGEST_BEFORE])):
+            return found.end() - len(before)
+        if found := _END.search(data, start):
+            return found.end()
+        self._seen = (before + data[max(start, len(data) - _LONGEST_BEFORE) :])[-_LONGEST_BEFORE:]
+        return len(data)
 
     def _feed(self, data: bytes) -> None:
         error: Exception | None = None
         try:
             for message, payload in self._parser.feed_data(data)[0]:
-                if self._payload is None and not (100 <= message.code <= 199 and message.code != 101):
+                if 100 <= message.code <= 199 and message.code != 101:
+                    self._parser = self._new_parser()  # one that was told `Connection: close` takes no more
+                elif self._payload is None:
                     self._headed(message, payload)
         except HttpProcessingError as exc:
             error = exc
@@ -167,14 +179,17 @@ class Answer(asyncio.Protocol):
 
     def _headed(self, message: RawResponseMessage, payload: aiohttp.StreamReader) -> None:
         self.status, self.headers = message.code, message.headers
-        self._payload = aiohttp.EMPTY_PAYLOAD if message.code in _WITHOUT_BODY else payload
         lengths: Sequence[str] = message.headers.getall(CONTENT_LENGTH, ())
+        framed = lengths or message.chunked or TRANSFER_ENCODING in message.headers
+        empty = message.code in _WITHOUT_BODY or (message.code == _RESET_CONTENT and not framed)
+        self._payload = aiohttp.EMPTY_PAYLOAD if empty else payload
         known = len(lengths) == 1 and lengths[0].isascii() and lengths[0].isdigit()
         plain = known and not message.chunked and TRANSFER_ENCODING not in message.headers
         # After a head with odd line ends the parser may have some of the body already.
         untouched = not self._payload.total_bytes and not self._payload.is_eof()
-        if plain and untouched and int(lengths[0]) <= self._room:
-            self._length = int(lengths[0])
+        # Of thousands of zeros `int` makes no number.
+        if plain and untouched and (length := int(lengths[0].lstrip("0") or "0")) <= self._room:
+            self._length = length
 
     def _fill(self, length: int, data: bytes) -> None:
         """Take a body of known length, of which `data` is the beginning or all."""
@@ -211,15 +226,19 @@ class Answer(asyncio.Protocol):
             known = isinstance(error, OSError)
             self.finish(aiohttp.ClientOSError(*error.args) if known and error else aiohttp.ServerDisconnectedError())
             return
-        if self._length is None:
+        if self._length is None and error is None:
             try:
                 self._parser.feed_eof()
             except Exception as exc:  # the parser's word for a body without its end
                 self.finish(aiohttp.ClientPayloadError(f"the connection ended within the answer's body: {exc}"))
             self._drain()
-        came = self._rest.filled if self._rest is not None else 0
-        words = f"the connection ended after {came:,} of {self._length or 0:,} bytes of the answer's body"
-        self.finish(aiohttp.ClientPayloadError(words))
+        self.finish(aiohttp.ClientPayloadError(self._cut_short(error)))
+
+    def _cut_short(self, error: Exception | None) -> str:
+        if self._length is None:
+            return f"the connection ended within the answer's body: {error}"
+        came = self._rest.filled if self._rest is not None else sum(map(len, self._pieces))
+        return f"the connection ended after {came:,} of {self._length:,} bytes of the answer's body"
 
 
 class _Rest(asyncio.BufferedProtocol):
@@ -238,7 +257,7 @@ class _Rest(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Where the next bytes go; what comes behind the body goes nowhere."""
         if self.filled == self.length:
-            return memoryview(bytearray(len(_END)))
+            return memoryview(bytearray(_BEHIND))
         if self.filled == len(self.body):
             self.body.extend(bytes(min(self.filled, self.length - self.filled)))
         return memoryview(self.body)[self.filled :]

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from pipeline.endpoint.answer import ImageData
 from pipeline.endpoint.judge import Verdict
-from pipeline.endpoint.reply import Reply
+from pipeline.endpoint.reply import Failure, Reply
 from pipeline.outcome import Outcome
 
 
@@ -37,8 +37,9 @@ async def collect(
 
 
 def image_of(reply: Reply) -> ImageData:
-    """The image in the answer to a fetched URL."""
-    if reply.failure is not None:
+    """The image in the answer to a fetched URL, also in one that was cut short: whether it is whole, decoding tells."""
+    cut = reply.failure is Failure.INCOMPLETE_BODY and reply.status == 200 and bool(reply.body)
+    if reply.failure is not None and not cut:
         return ImageData(problem=reply.failure.value)
     if reply.status != 200 or not reply.body:
         return ImageData(problem=f"url_http_{reply.status}" if reply.status != 200 else "empty_body")

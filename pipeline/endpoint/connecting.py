@@ -61,15 +61,19 @@ class Connector(aiohttp.TCPConnector):
 
 
 class Way:
-    """Where requests of one kind go, and what all of them say. Its headers may hold the key: it is never printed."""
+    """Where requests of one kind go, and what all of them say. Its headers may hold the key: it is never printed.
+
+    `tls` says whether its connections are over TLS, be it a proxy's alone.
+    """
 
     def __init__(
         self, connector: Connector, timeout: aiohttp.ClientTimeout, method: str, url: URL, headers: dict[str, str],
         proxy: URL | None,
     ) -> None:  # fmt: skip
         self._connector, self._timeout = connector, timeout
+        self.tls = url.scheme == "https" or (proxy is not None and proxy.scheme == "https")
         self._request = aiohttp.ClientRequest(method, url, headers=headers, proxy=proxy)
-        target = str(url) if proxy is not None and url.scheme == "http" else url.raw_path_qs
+        target = str(self._request.url) if proxy is not None and url.scheme == "http" else url.raw_path_qs
         self._line = f"{method} {target} HTTP/1.1\r\n"
         self._head: str | None = None
 

@@ -4,7 +4,8 @@
 2. An edit is sent once: no redirect is followed, no connection error is retried.
 3. One clock runs from the first byte of the request to the last byte of the answer; connecting has its own. It stands
    still while the process is stopped: an answer that came meanwhile is read.
-4. A connection whose exchange did not end in order is dropped, never used again.
+4. A connection whose exchange did not end in order is dropped, never used again; one over TLS is dropped as soon as
+   its answer is whole. None keeps its descriptor after its attempt.
 5. A complete answer is returned even where the request was still being written, and is not lost to the clock.
 """
 
@@ -27,7 +28,7 @@ from pipeline.endpoint.answering import Answer, TooLargeError
 from pipeline.endpoint.connecting import Connector, Way
 from pipeline.endpoint.faults import NETWORK_ERRORS, failure_of, failure_of_input, words_of
 from pipeline.endpoint.form import Body, Edit, encode
-from pipeline.endpoint.inflate import inflate
+from pipeline.endpoint.inflate import codings, inflate
 from pipeline.endpoint.key import Key, mask
 from pipeline.endpoint.patience import Patience
 from pipeline.endpoint.reply import Failure, Flight, Reply
@@ -159,7 +160,7 @@ class Transport:
         try:
             # As it is written, where that can be sent: a signature may be over the very characters.
             target = self._url.with_query(None).join(URL(url, encoded=_SENDABLE.fullmatch(url) is not None))
-            same = target.scheme in ("http", "https") and target.host and target.origin() == self._url.origin()
+            same = _origin(target) == _origin(self._url)
         except ValueError:
             return None
         return target if same and target.user is None and self._endpoint.fetch_urls == "same-host" else None
@@ -178,7 +179,8 @@ class Transport:
             await answer.done
         finally:
             patience.end()
-            if answer.whole and sending.delivered(answer):
+            # A goodbye over TLS would keep the descriptor for up to 30 s while the peer says none.
+            if answer.whole and sending.delivered(answer) and not way.tls:
                 connection.release()
             else:
                 sending.abort(answer)
@@ -188,27 +190,29 @@ class Transport:
     async def _read(self, exchange: _Exchange, answer: Answer) -> Reply:
         """The reply that an answer makes, or what came of it."""
         came = Reply(answer.status, _kept(answer.headers, self._key), answer.take_body())
-        match answer.error:
-            case None:
-                return await self._whole(exchange, came)
-            case _OverdueError():
-                failure, detail = Failure.TIMEOUT, f"no complete answer within {self._timeout:g} s"
-            case TooLargeError():
-                failure = Failure.RESPONSE_TOO_LARGE
-                detail = f"the answer is longer than max_response, {self._endpoint.max_response:,} bytes"
-            case error:
-                failure, detail = failure_of(error, began=True), words_of(error)
-        return self._reply(exchange, failure, detail, came)
-
-    async def _whole(self, exchange: _Exchange, came: Reply) -> Reply:
-        encoding = came.headers.get("content-encoding", "identity").lower()
-        if encoding == "identity":
-            return self._reply(exchange, None, "", came)
+        failure, detail = self._failure(answer.error)
+        encoding = came.headers.get("content-encoding")
+        if encoding is None or not codings(encoding):
+            return self._reply(exchange, failure, detail, came)
         with anyio.CancelScope(shield=True):
             most = self._endpoint.max_response
             inflated = await in_thread(lambda: inflate(came.body, encoding, most), self._readers)
-        came = Reply(came.status, came.headers, inflated.body)
-        return self._reply(exchange, inflated.failure, f"the answer was sent with Content-Encoding: {encoding}", came)
+        plain = Reply(came.status, came.headers, inflated.body)
+        if failure is None:
+            failure, detail = inflated.failure, f"the answer was sent with Content-Encoding: {encoding}"
+        return self._reply(exchange, failure, detail, plain)
+
+    def _failure(self, error: Exception | None) -> tuple[Failure | None, str]:
+        """What an error of an answer is called, and what the user is told of it."""
+        match error:
+            case None:
+                return None, ""
+            case _OverdueError():
+                return Failure.TIMEOUT, f"no complete answer within {self._timeout:g} s"
+            case TooLargeError():
+                most = f"max_response, {self._endpoint.max_response:,} bytes"
+                return Failure.RESPONSE_TOO_LARGE, f"the answer is longer than {most}"
+        return failure_of(error, began=True), words_of(error)
 
     def _reply(self, exchange: _Exchange, failure: Failure | None, detail: str, came: Reply = _NOTHING) -> Reply:
         return Reply(
@@ -230,12 +234,13 @@ def _one_line(value: str) -> str:
 
 
 def _kept(headers: Mapping[str, str], key: Key | None) -> dict[str, str]:
-    """The headers that are used later; of one that is repeated, the first."""
+    """The headers that are used later; of one that is repeated, the first, but all that was done to the body."""
     kept: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower()
         if lower in _KEPT or lower.startswith(_KEPT_PREFIXES):
-            kept.setdefault(lower, mask(value, key)[:_LONGEST_VALUE])
+            text = f"{kept.pop(lower)}, {value}" if lower == "content-encoding" and lower in kept else value
+            kept.setdefault(lower, mask(text, key)[:_LONGEST_VALUE])
     return kept
 
 
@@ -243,6 +248,11 @@ def _request_url(base_url: str, endpoint: Endpoint) -> URL:
     base = _url(base_url, "endpoint.base_url")
     path = base.raw_path.rstrip("/") + URL.build(path=endpoint.path).raw_path
     return base.with_path(path, encoded=True).with_query(base.query).update_query(endpoint.query)
+
+
+def _origin(url: URL) -> tuple[str, str, int | None]:
+    """Whom a URL asks, however it is written (RFC 6454, 4). Raises ValueError."""
+    return url.scheme, (url.raw_host or "").lower(), url.port
 
 
 def _url(text: str, where: str) -> URL:

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.endpoint import answering
 from pipeline.endpoint.answering import Answer
+from pipeline.endpoint.judge import judge
 from pipeline.endpoint.reply import Failure, Flight, Reply
 from tests.endpoint.conftest import (
     ANSWER,
@@ -35,7 +36,11 @@ pytestmark = pytest.mark.anyio
 WHOLE = response(ANSWER, X_Request_ID="r")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(ANSWER), ANSWER)
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+CLOSING = b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\nHTTP/1.0 100 Continue\r\n\r\n"
 ENDED = b"HTTP/1.1 200 OK\r\n\r\n" + ANSWER
+BARE = INTERIM.replace(b"\r\n", b"\n") + WHOLE.replace(b"\r\n", b"\n")
+HALF_BARE = WHOLE.replace(b"\r\n\r\n", b"\r\n\n")
+OTHER_HALF = WHOLE.replace(b"\r\n", b"\n").replace(b"\n\n", b"\n\r\n")
 
 
 async def replies_to(pieces: list[list[bytes]], folder: Path, *, closes: bool = True) -> list[Reply]:
@@ -63,8 +68,8 @@ def split(data: bytes, step: int = 1) -> list[list[bytes]]:
 
 @pytest.mark.parametrize(
     "answer",
-    [WHOLE, CHUNKED, INTERIM + WHOLE, ENDED, WHOLE.replace(b"\r\n", b"\n")],
-    ids=["length", "chunked", "interim", "until the end", "bare line feeds"],
+    [WHOLE, CHUNKED, INTERIM + WHOLE, CLOSING + WHOLE, ENDED, BARE, HALF_BARE, OTHER_HALF],
+    ids=["length", "chunked", "interim", "closing", "until the end", "bare", "half bare", "other half"],
 )
 async def test_an_answer_may_be_split_at_any_byte(answer: bytes, tmp_path: Path) -> None:
     """Within a head, between head and body, within a body: it is the same answer."""
@@ -79,7 +84,11 @@ async def test_an_answer_may_come_byte_by_byte(answer: bytes, tmp_path: Path) ->
     assert (reply.status, bytes(reply.body), reply.failure) == (200, ANSWER, None)
 
 
-@pytest.mark.parametrize("answer", [WHOLE, CHUNKED, INTERIM + WHOLE], ids=["length", "chunked", "interim"])
+@pytest.mark.parametrize(
+    "answer",
+    [WHOLE, CHUNKED, INTERIM + WHOLE, CLOSING + WHOLE, BARE, HALF_BARE, OTHER_HALF],
+    ids=["length", "chunked", "interim", "closing", "bare", "half bare", "other half"],
+)
 @pytest.mark.parametrize("behind", [b"}}\r\n", b"\r\n\r\n", WHOLE, response(b"{}", "500 No"), bytes(9000)])
 async def test_nothing_behind_a_whole_answer_costs_it(answer: bytes, behind: bytes, tmp_path: Path) -> None:
     """Stray bytes and second answers, in the same read, in a read that ends a body, and in a later one."""
@@ -101,6 +110,45 @@ async def test_an_answer_without_a_body_may_tell_a_length(status: str, tmp_path:
     head = f"HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\n".encode()
     [reply] = await replies_to([[head]], tmp_path, closes=False)
     assert (reply.status, bytes(reply.body), reply.failure) == (int(status[:3]), b"", None)
+
+
+async def test_reset_content_without_a_length_is_not_waited_for(tmp_path: Path) -> None:
+    """205 has no content (RFC 9110, 15.3.6); one that tells a length is taken at its word."""
+    heads = [b"HTTP/1.1 205 Reset Content\r\n\r\n", response(b"{}", "205 Reset Content")]
+    replies = await replies_to([[head] for head in heads], tmp_path, closes=False)
+    assert [(reply.status, bytes(reply.body), reply.failure) for reply in replies] == [
+        (205, b"", None),
+        (205, b"{}", None),
+    ]
+
+
+async def test_a_length_of_many_zeros_is_a_length(tmp_path: Path) -> None:
+    """More of them than Python turns into a number."""
+    answer = WHOLE.replace(b"Content-Length: ", b"Content-Length: " + b"0" * 5000)
+    [reply] = await replies_to([[answer]], tmp_path, closes=False)
+    assert (reply.status, bytes(reply.body), reply.failure) == (200, ANSWER, None)
+
+
+async def test_an_answer_until_the_end_that_is_reset_is_not_whole(tmp_path: Path) -> None:
+    """A picture cut by a reset is fetched again; an object that is closed is taken nevertheless."""
+    picture = b"HTTP/1.1 200 OK\r\n\r\n" + PNG
+    answers = iter([picture, ENDED[:-20], ENDED])
+
+    async def cut(server: Server, reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        writer.write(next(answers))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        reset(writer)
+
+    async with serving(cut) as server, transport_to(server.url, tmp_path, fetch_urls="same-host") as transport:
+        fetched = await transport.fetch("/a.png")
+        replies = [await transport.post(edit_of(), Flight()) for _ in range(2)]
+    assert (fetched.status, fetched.failure, bytes(fetched.body)) == (200, Failure.INCOMPLETE_BODY, PNG)
+    assert [(reply.failure, judge(reply, None, 0).outcome) for reply in replies] == [
+        (Failure.INCOMPLETE_BODY, "in_doubt"),
+        (Failure.INCOMPLETE_BODY, "succeeded"),
+    ]
 
 
 @pytest.mark.parametrize("lengths", ["+4", "4, 4", "4\r\nContent-Length: 4", "0x4", "-4", "9" * 30, "²"])

@@ -44,6 +44,7 @@ async def test_an_image_on_the_endpoints_host_is_fetched_without_the_key(url: st
         "http://127.0.0.1:1/a.png",
         "http://localhost:PORT/a.png",
         "https://127.0.0.1:PORT/a.png",
+        "http://127.0.0.1/a.png",
         "//example.com/a.png",
         "http://user:pass@127.0.0.1:PORT/a.png",
         "http://user@127.0.0.1:PORT/a.png",
@@ -63,6 +64,26 @@ async def test_another_origin_is_never_fetched(url: str, tmp_path: Path) -> None
         reply = await transport.fetch(url.replace("PORT", str(server.port)))
     assert (reply.status, reply.failure) == (None, Failure.URL_NOT_ALLOWED)
     assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("http://localhost/v1", "http://localhost:80/a.png"),
+        ("http://localhost:80/v1", "http://localhost/a.png"),
+        ("http://localhost:80/v1", "http://LocalHost/a.png"),
+        ("http://LocalHost/v1", "HTTP://LOCALHOST:80/a.png"),
+    ],
+)
+async def test_the_same_host_may_be_written_in_another_way(base: str, url: str, tmp_path: Path) -> None:
+    """With the port that its scheme has anyway, and in capitals; a signature's characters stay as they are."""
+    async with serving(response(PNG)) as proxy:
+        address = f"http://127.0.0.1:{proxy.port}"
+        async with transport_to(base, tmp_path, fetch_urls="same-host", proxy=address) as transport:
+            assert (await transport.fetch(f"{url}?sig=%2f%7E~#part")).failure is None
+    (request,) = proxy.requests
+    assert request.line.startswith("GET http://")
+    assert request.line.endswith("/a.png?sig=%2f%7E~ HTTP/1.1")
 
 
 async def test_nothing_is_fetched_by_default(tmp_path: Path) -> None:
@@ -118,6 +139,16 @@ async def test_urls_become_images() -> None:
         ImageData(problem="empty_body"),
     )
     assert verdict.body_kept is None
+
+
+async def test_what_came_of_an_image_that_was_cut_short_is_looked_at() -> None:
+    """A host that resets each connection behind its last byte has sent it whole; whether it is, decoding tells."""
+
+    async def cut(url: str) -> Reply:
+        return Reply(200, body=PNG if url == "/cut" else b"", failure=Failure.INCOMPLETE_BODY)
+
+    verdict = await collect(answer('{"url":"/cut"}', '{"url":"/nothing"}'), cut)
+    assert verdict.images == (ImageData(data=PNG), ImageData(problem="incomplete_body"))
 
 
 async def test_an_answer_none_of_whose_urls_can_be_had_is_unusable() -> None:

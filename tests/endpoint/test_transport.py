@@ -121,6 +121,59 @@ async def test_a_gzip_body_that_was_not_asked_for_is_read(tmp_path: Path) -> Non
     assert judge(reply, None, 0).outcome == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        (ANSWER, b"Content-Encoding: gzip"),
+        (gzip.compress(b" ") + gzip.compress(ANSWER), b"Content-Encoding: gzip"),
+        (gzip.compress(ANSWER), b"Content-Encoding: identity, gzip"),
+        (gzip.compress(ANSWER), b"Content-Encoding: identity\r\nContent-Encoding: gzip"),
+    ],
+    ids=["plain", "two members", "two in one line", "two lines"],
+)
+async def test_a_paid_picture_is_read_however_its_compression_is_told(
+    body: bytes, lines: bytes, tmp_path: Path
+) -> None:
+    """Or done: some gateways name one and do none, some compress each heartbeat by itself."""
+    answer = b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n%s" % (lines, len(body), body)
+    async with serving(answer) as server:
+        reply = await post_to(server.url, tmp_path)
+    assert (bytes(reply.body).strip(), reply.failure) == (ANSWER, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        ("200 OK", ANSWER, "succeeded"),
+        ("200 OK", ANSWER[:-20], "in_doubt"),
+        ("429 Too Many", b'{"error":{"code":"insufficient_quota","message":"x"}}', "stopped"),
+    ],
+)
+async def test_a_compressed_answer_that_is_cut_short_is_judged_by_what_it_holds(
+    status: str, body: bytes, outcome: str, tmp_path: Path
+) -> None:
+    """As one that is not compressed; how the connection ended is told first."""
+    packed = gzip.compress(body)
+
+    async def cut(server: Server, reader: Reader, writer: Writer) -> None:
+        await read_request(reader)
+        head = f"HTTP/1.1 {status}\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed) + 1}\r\n\r\n"
+        writer.write(head.encode() + packed)
+
+    async with serving(cut) as server:
+        reply = await post_to(server.url, tmp_path)
+    assert (bytes(reply.body), reply.failure) == (body, Failure.INCOMPLETE_BODY)
+    assert "connection" in reply.detail
+    assert judge(reply, None, 0).outcome == outcome
+
+
+async def test_an_empty_body_is_empty_under_any_compression(tmp_path: Path) -> None:
+    """A 429 without a word is a 429."""
+    async with serving(response(b"", "429 Too Many", Content_Encoding="gzip")) as server:
+        reply = await post_to(server.url, tmp_path)
+    assert (reply.status, reply.failure, bytes(reply.body)) == (429, None, b"")
+
+
 async def test_a_gzip_bomb_is_cut_at_the_cap(tmp_path: Path) -> None:
     """522 KB that would be 512 MB cost no more memory than the cap."""
     bomb = response(gzip.compress(bytes(64_000_000)), Content_Encoding="gzip")
@@ -182,6 +235,13 @@ async def test_headers_longer_than_usual_do_not_lose_the_answer(tmp_path: Path) 
         reply = await post_to(server.url, tmp_path)
     assert (reply.status, reply.failure) == (200, None)
     assert "content-security-policy" not in reply.headers
+
+
+async def test_more_headers_than_usual_do_not_lose_the_answer(tmp_path: Path) -> None:
+    """Gateways in a row add theirs: 500 of them stand beside a paid image."""
+    async with serving(response(ANSWER, **{f"X_{number}": "y" for number in range(500)})) as server:
+        reply = await post_to(server.url, tmp_path)
+    assert (reply.status, bytes(reply.body), reply.failure) == (200, ANSWER, None)
 
 
 async def test_headers_that_are_used_are_kept_in_lower_case(tmp_path: Path) -> None:

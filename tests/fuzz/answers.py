@@ -186,7 +186,7 @@ def reply_of(data: bytes) -> Reply:
         status, headers, failure, encoding = 200, {}, None, ""
     if encoding:
         inflated = inflate(rest, encoding.lower(), 20_000_000)
-        rest, failure = inflated.body, failure or inflated.failure
+        rest, failure = bytes(inflated.body), failure or inflated.failure
     return Reply(status, headers, bytearray(rest), failure, "it failed", began=True, seconds=1.0)
 
 
