@@ -147,7 +147,7 @@ async def test_what_came_of_an_image_that_was_cut_short_is_looked_at() -> None:
     async def cut(url: str) -> Reply:
         return Reply(200, body=PNG if url == "/cut" else b"", failure=Failure.INCOMPLETE_BODY)
 
-    verdict = await collect(answer('{"url":"/cut"}', '{"url":"/nothing"}'), cut)
+    verdict = await collect(answer('{"url":"/cut"}', '{"url":"/nothing"}'), cut, 2, usable)
     assert verdict.images == (ImageData(data=PNG), ImageData(problem="incomplete_body"))
 
 

@@ -72,7 +72,7 @@ def answers(state: State) -> list[Any]:
         (state.job, state.images, state.images_possible, state.ended, state.last_end, state.done, state.untouched),
         (state.money.total, state.money.days(), state.money.days([0]), state.money.days([1])),
         [(state.task(task), state.done_as(task), state.tried(task)) for task in TASKS],
-        [(*msgspec.structs.astuple(one)[:-1], list(one.sources)) for one in histories],
+        [(one.mark, *msgspec.structs.astuple(one)[:-2], list(one.sources)) for one in histories],
         [state.generation(want) for want in wants],
         [state.invalid_known(line) for line in invalid],
         [state.knows_path(name) for name in names],
