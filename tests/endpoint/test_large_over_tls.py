@@ -89,7 +89,10 @@ async def test_a_whole_answer_leaves_no_descriptor_waiting_for_the_peer(
         await read_request(reader)
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a server's transport can
         writer.write(response(ANSWER))
-        await asyncio.sleep(5)
+        try:
+            await asyncio.sleep(5)
+        finally:
+            writer.transport.abort()
 
     async with (
         serving(deaf, tls_of(certificates.good)) as server,
