@@ -30,10 +30,11 @@ class Room:
 
     def hold(self, path: str, state: os.stat_result, data: bytes) -> Held | None:
         """Keep a file's bytes until they are taken; `state` is its stat at their reading. None: no room."""
+        size = len(data)
         with self._lock:
-            if not self.fits(len(data)):
+            if not self.fits(size):
                 return None
-            self._left -= len(data)
+            self._left -= size  # without a call in it, at whose end bytes may be given up
         return Held(self, path, state, data)
 
     def give_back(self, size: int) -> None:
