@@ -73,10 +73,11 @@ class Held:
 
 
 def is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two stats of a file agree in all that changes with its content."""
+    """Whether two stats are of one file, and agree in all that changes with its content."""
     return (
         one.st_mtime_ns == other.st_mtime_ns
         and one.st_ctime_ns == other.st_ctime_ns
         and one.st_size == other.st_size
         and one.st_ino == other.st_ino
+        and one.st_dev == other.st_dev
     )
