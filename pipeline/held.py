@@ -30,10 +30,11 @@ class Room:
 
     def hold(self, path: str, state: os.stat_result, data: bytes) -> Held | None:
         """Keep a file's bytes until they are taken; `state` is its stat at their reading. None: no room."""
+        size = len(data)
         with self._lock:
-            if not self.fits(len(data)):
+            if not self.fits(size):
                 return None
-            self._left -= len(data)
+            self._left -= size  # without a call in it, at whose end bytes may be given up
         return Held(self, path, state, data)
 
     def give_back(self, size: int) -> None:
@@ -72,10 +73,11 @@ class Held:
 
 
 def is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two stats of a file agree in all that changes with its content."""
+    """Whether two stats are of one file, and agree in all that changes with its content."""
     return (
         one.st_mtime_ns == other.st_mtime_ns
         and one.st_ctime_ns == other.st_ctime_ns
         and one.st_size == other.st_size
         and one.st_ino == other.st_ino
+        and one.st_dev == other.st_dev
     )

@@ -86,3 +86,18 @@ def test_a_file_that_the_cache_knows_is_not_read_to_be_held(tmp_path: Path) -> N
     assert first.sha256 == second.sha256
     assert first.held is not None
     assert second.held is None
+
+
+def test_room_given_back_at_any_moment_of_a_holding_is_not_lost(tmp_path: Path) -> None:
+    """A collection runs where a call ends, and may be the end of other bytes."""
+    room, collected = Room(100), []
+
+    class Collecting(bytes):
+        def __len__(self) -> int:
+            collected.append(10)
+            room.give_back(10)
+            return super().__len__()
+
+    held = room.hold("photo", os.stat(tmp_path), Collecting(50))
+    assert held is not None
+    assert room.fits(50 + sum(collected))

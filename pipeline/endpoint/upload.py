@@ -52,11 +52,14 @@ def read_part(upload: Upload, start: int, size: int, digest: _Hash) -> bytes:
     """Bytes `start` to `start + size` of a file, taken into `digest`; the part that ends the file is checked.
 
     Parts are read in order. Raises InputChangedError where the file is not the one that was hashed, OSError where it
-    cannot be opened or read.
+    cannot be opened or read; both name it.
     """
     descriptor, found = open_regular(upload.path)
     try:
         part = _read(descriptor, start, size) if found == upload.bytes else b""
+    except OSError as error:
+        error.filename = upload.path
+        raise
     finally:
         os.close(descriptor)
     digest.update(part)

@@ -3,7 +3,9 @@
 1. Workers return ends and never raise: one task's fault cancels no other's paid answer.
 2. At most `window` tasks are alive at once; the rest of the job is not expanded yet.
 3. Two tasks that would send the same request share one: the later waits without a slot, then looks again.
-4. From the start of a drain on, and beyond the items that `--limit` takes, tasks are only looked at as far as that
+4. An item whose files keep changing while they are sent, or cannot be read then, is invalid after `CHANGES` times: a
+   run ends whatever its inputs do.
+5. From the start of a drain on, and beyond the items that `--limit` takes, tasks are only looked at as far as that
    costs no reading.
 """
 
@@ -20,14 +22,14 @@ from msgspec import Struct
 from pipeline.control.stop_on import common_cut, too_many_failures, too_many_in_doubt
 from pipeline.endpoint.reply import Failure
 from pipeline.errors import RetouchError, StorageError
-from pipeline.ledger.records import Output
+from pipeline.ledger.records import Output, Settled
 from pipeline.ledger.standing import Standing
 from pipeline.outcome import Outcome
 from pipeline.outputs.stock import MovedError
 from pipeline.run.attempt import Ended
 from pipeline.run.context import Context
 from pipeline.run.decide import Class, Verb
-from pipeline.run.examine import Examined, Examiner
+from pipeline.run.examine import Examined, Examiner, invalid
 from pipeline.run.exits import Exit
 from pipeline.run.inputs import Look
 from pipeline.run.limit import ItemLimit
@@ -35,6 +37,7 @@ from pipeline.run.retrying import attempts
 from pipeline.run.reuse import reuse
 from pipeline.run.summary import Failure as TaskFailure
 from pipeline.run.survey import WARNINGS, Survey
+from pipeline.run.watch import doubt_words
 from pipeline.run.workers import Workers
 from pipeline.tasks.task import Task
 from pipeline.threads import in_thread
@@ -52,6 +55,9 @@ longer only while requests in flight are waited for anyway."""
 
 BETWEEN_LOOKS = 1.0
 """Seconds before a task is looked at again whose input changed while it was sent."""
+
+CHANGES = 3
+"""Times that inputs of a task may change while they are sent before this run gives it up."""
 
 
 class End(Struct, frozen=True):
@@ -103,7 +109,7 @@ class Engine:
                         self._listed = False
                         break
             except (RetouchError, OSError) as error:
-                self._context.halt.drain(Exit.STORAGE, f"{error}; the run cannot go on, run again when that is mended")
+                self._context.halt.drain(Exit.STORAGE, _mend(error))
                 self._listed = False
             except Exception as error:
                 self._context.halt.bug(error)
@@ -153,8 +159,8 @@ class Engine:
     async def _live(self, work: Examined) -> None:
         try:
             self._end(await self._conclude(work))
-        except StorageError as error:
-            self._context.halt.drain(Exit.STORAGE, str(error))
+        except (StorageError, OSError) as error:
+            self._context.halt.drain(Exit.STORAGE, _mend(error) if isinstance(error, OSError) else str(error))
             self._end(End(work.task, "pending"))
         except Exception as error:
             self._context.halt.bug(error)
@@ -162,18 +168,24 @@ class Engine:
 
     async def _conclude(self, work: Examined) -> End:
         """Lead the request where nobody does; else wait for who leads it, and look again."""
+        changes = 0
         while work.verb in (Verb.SEND, Verb.REUSE):
             if work.fingerprint in self._leaders:
                 await self._led(work.fingerprint)
             elif not self._examiner.outdated(work):
                 end = await self._lead(work)
-                if end is not None:
+                if isinstance(end, End):
                     return end
+                if end is not None and (changes := changes + 1) == CHANGES:
+                    return await self._told_durably(_given_up(work, end))
             work = await self._context.in_thread(partial(self._examiner.examine, work.task, Look.AFRESH))
         return await self._told_durably(work)
 
-    async def _lead(self, work: Examined) -> End | None:
-        """Take over or buy the result; None where the task must be looked at again, as a file of it changed."""
+    async def _lead(self, work: Examined) -> End | Settled | None:
+        """Take over or buy the result; not an end where the task must be looked at again, as a file of it changed.
+
+        That file is an input where the line of an attempt says so, else a picture.
+        """
         self._leaders[work.fingerprint] = None
         try:
             return await (self._reuse(work) if work.verb is Verb.REUSE else self._send(work))
@@ -189,11 +201,11 @@ class Engine:
             over = self._leaders[fingerprint] = anyio.Event()
         await over.wait()
 
-    async def _send(self, work: Examined) -> End | None:
+    async def _send(self, work: Examined) -> End | Settled:
         ended = await attempts(self._context, work, self._judge)
         if ended.settled is not None and ended.settled.code == Failure.INPUT_CHANGED:
             await self._context.halt.sleep(BETWEEN_LOOKS)
-            return None
+            return ended.settled
         end = self._sent_end(work, ended)
         self._judge_failures(end)
         return end
@@ -267,14 +279,10 @@ class Engine:
             )
 
 
-def doubt_words(doubts: int, settled: int, cut: float | None) -> str:
-    """Why a run with many attempts in doubt stops, with a hint where they were all cut at the same time."""
-    words = (
-        f"{doubts} of {settled} requests ended without an answer and may have been billed, more than stop_on.in_doubt"
-    )
-    if cut is None:
-        return f"{words} allows; check the connection and the endpoint before you run again"
-    return (
-        f"{words} allows\nhint: they were cut after {cut:.0f} s each: a gateway on the way gives up before the picture "
-        "is ready; ask for a longer time-out there, or for a lower quality or size"
-    )
+def _given_up(work: Examined, last: Settled) -> Examined:
+    words = f"{last.message}, {CHANGES} times while it was to be sent; run again when it is complete"
+    return invalid(work.task, "unreadable", words)
+
+
+def _mend(error: Exception) -> str:
+    return f"{error}; the run cannot go on, run again when that is mended"

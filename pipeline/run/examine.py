@@ -104,11 +104,11 @@ class Examiner:
             OSError: this process has no descriptor or memory left.
         """
         if task.item.problem is not None:
-            return _invalid(task, "item", task.item.problem)
+            return invalid(task, "item", task.item.problem)
         last = self._last(task)
         inputs = self._inputs.of(task, last, look)
         if isinstance(inputs, Unusable):
-            return _invalid(task, inputs.code, inputs.message)
+            return invalid(task, inputs.code, inputs.message)
         if not all(file.sha256 for file in inputs):
             obstacle = self.obstacle(task, inputs, Verb.SEND) if look is Look.HEAD else None
             return obstacle or Examined(task, Verb.SEND, Class.NEW, inputs=inputs)
@@ -230,14 +230,14 @@ class Examiner:
     def obstacle(self, task: Task, inputs: Sequence[SentFile], verb: Verb) -> Examined | None:
         """Why a task cannot be brought to its end though its images are good: the body's form, or a foreign file."""
         if verb is Verb.SEND and self._json and (fault := too_large(edit_of(task, inputs, ""), "json")):
-            return _invalid(task, "too_large", str(fault))
+            return invalid(task, "too_large", str(fault))
         if verb not in (Verb.SEND, Verb.REUSE) or self._folder is None:
             return None
         foreign = taken(self._folder, task.paths, self._state.knows_path)
         if foreign is None:
             return None
         place = self._folder.root / foreign
-        return _invalid(task, "name_taken", f"{place} is not of this job; move it away or change output.path")
+        return invalid(task, "name_taken", f"{place} is not of this job; move it away or change output.path")
 
     def _as_examined(self, task: Task, ruling: Ruling, found: Found | None, last: Last | None) -> Examined:
         warning = _EDITED.format(task.id) if ruling.edited and last is not None else None
@@ -291,5 +291,6 @@ class Examiner:
         return replace(work, code=history.code, message=message)
 
 
-def _invalid(task: Task, code: str, message: str) -> Examined:
+def invalid(task: Task, code: str, message: str) -> Examined:
+    """A task whose item cannot be used as it is now."""
     return Examined(task, Verb.REPORT, Class.INVALID, code=code, message=message)

@@ -126,7 +126,7 @@ class Inputs:
         if look is Look.HASH:
             return self._cache.inspect(path, room=self._room)
         if look is Look.AFRESH:
-            return inspect(path, room=self._room)
+            return self._cache.renew(path, room=self._room)
         if look is Look.HEAD:
             return inspect(path, known=Known("", *_stat_of(path)))
         return InputFile(path, "", 0, 0, "image/png")

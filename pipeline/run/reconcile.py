@@ -23,7 +23,7 @@ from pipeline.money import believable
 from pipeline.run.folders import in_sandbox
 from pipeline.tasks.faults import FaultError
 from pipeline.tasks.rows import Flaw, Row
-from pipeline.tasks.tables import read_table, version_of
+from pipeline.tasks.tables import read_table
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "day": ("day", "date", "usage_date", "start_date", "start_time", "start_time_iso", "bucket_start", "timestamp"),
@@ -58,7 +58,6 @@ def read_export(path: str) -> list[Billed]:
     rows: list[Billed] = []
     problems: list[Problem] = []
     try:
-        version_of(path)
         for row in _read(path):
             if isinstance(row, Problem):
                 problems.append(row)

@@ -99,3 +99,16 @@ def rejected_words(settled: Settled) -> str:
         405: "check endpoint.base_url and endpoint.path",
     }.get(settled.status or 0, "check the account's quota and endpoint.base_url")
     return f"{settled.endpoint} answers {settled.status} {settled.code}{said}; {doing}, then run again"
+
+
+def doubt_words(doubts: int, settled: int, cut: float | None) -> str:
+    """Why a run with many attempts in doubt stops, with a hint where they were all cut at the same time."""
+    words = (
+        f"{doubts} of {settled} requests ended without an answer and may have been billed, more than stop_on.in_doubt"
+    )
+    if cut is None:
+        return f"{words} allows; check the connection and the endpoint before you run again"
+    return (
+        f"{words} allows\nhint: they were cut after {cut:.0f} s each: a gateway on the way gives up before the picture "
+        "is ready; ask for a longer time-out there, or for a lower quality or size"
+    )

@@ -4,10 +4,12 @@ Contract:
 
 1. It can be lost, damaged, locked or unwritable at any time: the file is hashed then, and nothing else happens.
 2. It never vouches for a file that could have changed after its reading without a change of its times, as git's index
-   does not (https://git-scm.com/docs/racy-git).
+   does not (https://git-scm.com/docs/racy-git). One change moves no time, and is not noticed: a program's further
+   store, through a mapping (mmap), into a page that the system has not yet written back since the last.
 3. Memory stays flat: all but the newest entries are in the file only.
 4. A file that was empty at its opening is asked only for what this run may have put into it; what another shard writes
    meanwhile is missed, and its files are hashed.
+5. It remembers only digests that it saw made: of the very file, in the very state, whose stat stands beside them.
 """
 
 from __future__ import annotations
@@ -81,12 +83,27 @@ class InputCache:
             state = os.stat(path)
         except (OSError, ValueError) as error:
             return refusal(path, error)
-        now = self._now_ns()
         entry = self._get(path)
         if entry is not None and entry.stamp == stamp(state):
             return InputFile(path, entry.sha256.hex(), state.st_size, state.st_mtime_ns, entry.mime)
+        return self._looked(path, state, known, room)
+
+    def renew(self, path: str, *, room: Room | None = None) -> InputFile | Unusable:
+        """As `inspect`, from the file whatever is remembered of it; that is forgotten for what was found.
+
+        Raises:
+            OSError: as `inspect`.
+        """
+        try:
+            state = os.stat(path)
+        except (OSError, ValueError) as error:
+            return refusal(path, error)
+        return self._looked(path, state, None, room)
+
+    def _looked(self, path: str, state: os.stat_result, known: Known | None, room: Room | None) -> InputFile | Unusable:
+        now = self._now_ns()
         found = inspect(path, known=known, state=state, room=room)
-        if isinstance(found, InputFile) and _is_old(state, now):
+        if isinstance(found, InputFile) and found.hashed and _is_old(state, now):
             self._put(path, _Entry(stamp(state), bytes.fromhex(found.sha256), found.mime))
         return found
 

@@ -5,7 +5,7 @@ Contract:
 1. Looking never blocks: what is no regular file is not opened, and what became one meanwhile is opened without waiting.
 2. A digest belongs to the stat that comes with it: a file that changes while it is read is read again.
 3. A small file, which is read at once, is read at one moment: where what came is not as long as its stat says, it is
-   read again in pieces, to its end.
+   read again in pieces. Of none more is read than one byte beyond that length, however much it grows meanwhile.
 4. A file is only refused for what is wrong with it. When this process runs out of descriptors or memory, OSError is
    raised instead.
 """
@@ -27,6 +27,9 @@ from pipeline.tasks.dimensions import FIRST_BYTES, Pixels, pixels_in
 
 MAX_BYTES: Final = 50_000_000
 """Largest image that is sent. Endpoints say "under 50 MB" and not which; the smaller reading is safe with both."""
+
+_PIECE: Final = 1 << 18
+"""Bytes of a file that are read and hashed together."""
 
 AT_ONCE: Final = 1 << 16
 """Bytes up to which a file is read at once though nobody holds it; a larger one is hashed in pieces, so that memory
@@ -53,7 +56,8 @@ class InputFile(Struct, frozen=True):
     """A file that can be sent: its digest in hex, its length in bytes, and the stat that both belong to.
 
     `pixels` are its width and height where its first bytes were read and tell them; None says nothing. `held` are its
-    bytes, where there was room for them.
+    bytes, where there was room for them. `hashed` says that the digest was made now, of the file that the path named at
+    its stat, in that state.
     """
 
     path: str
@@ -63,6 +67,7 @@ class InputFile(Struct, frozen=True):
     mime: Mime
     pixels: Pixels | None = None
     held: Held | None = None
+    hashed: bool = False
 
 
 class Unusable(Struct, frozen=True):
@@ -96,11 +101,12 @@ def inspect(
         OSError: this process has no descriptor or memory left, which says nothing about the file.
     """
     try:
-        if not stat.S_ISREG((os.stat(path) if state is None else state).st_mode):
+        named = os.stat(path) if state is None else state
+        if not stat.S_ISREG(named.st_mode):
             return _no_file(path)
         fd = _open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return _read(path, fd, known, room)
+            return _read(path, fd, named, known, room)
         finally:
             os.close(fd)
     except (OSError, ValueError) as error:
@@ -111,7 +117,7 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
-def _read(path: str, fd: int, known: Known | None, room: Room | None) -> InputFile | Unusable:
+def _read(path: str, fd: int, named: os.stat_result, known: Known | None, room: Room | None) -> InputFile | Unusable:
     for _ in range(_READINGS):
         state = os.fstat(fd)
         fault = _fault(path, state)
@@ -126,17 +132,23 @@ def _read(path: str, fd: int, known: Known | None, room: Room | None) -> InputFi
         if known is not None and is_known:
             return InputFile(path, known.sha256, state.st_size, state.st_mtime_ns, mime, pixels_in(data))
         whole = at_once and len(data) == state.st_size
-        sha256 = hashlib.sha256(data).hexdigest() if whole else _digest(fd)
-        if is_same(os.fstat(fd), state):
+        sha256 = hashlib.sha256(data).hexdigest() if whole else _digest(fd, state.st_size)
+        if sha256 is not None and is_same(os.fstat(fd), state):
             held = room.hold(path, state, data) if room is not None and whole else None
-            return InputFile(path, sha256, state.st_size, state.st_mtime_ns, mime, pixels_in(data), held)
+            hashed = is_same(named, state)
+            return InputFile(path, sha256, state.st_size, state.st_mtime_ns, mime, pixels_in(data), held, hashed)
     return _changing(path)
 
 
-def _digest(fd: int) -> str:
+def _digest(fd: int, size: int) -> str | None:
+    """Of a file's `size` bytes; None where it has fewer, or more."""
+    sha256, piece, left = hashlib.sha256(), memoryview(bytearray(_PIECE)), size + 1
     with FileIO(fd, closefd=False) as file:
         file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while count := file.readinto(piece[: min(left, _PIECE)]):
+            sha256.update(piece[:count])
+            left -= count
+    return sha256.hexdigest() if left == 1 else None
 
 
 def read_image(path: str) -> bytes | Unusable:

@@ -1,7 +1,8 @@
 """The items of an image set, as often as they are asked for, in an order that never changes.
 
 1. Of files only paths are held; a table's rows are read anew each time, and never held together.
-2. A table that changed since the job was checked is not read on: what was checked is what is sent.
+2. A table that changed since the job was checked is not read on, also not while it is read: what was checked is what
+   is sent.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pipeline.tasks.identity import item_id
 from pipeline.tasks.naming import composed
 from pipeline.tasks.rows import Flaw, Row
 from pipeline.tasks.sources import Files, Shelves
-from pipeline.tasks.tables import Version, read_table, version_of
+from pipeline.tasks.tables import ChangedError, Version, read_table
 from pipeline.tasks.task import Item, Task
 from pipeline.tasks.templates import Named
 
@@ -124,10 +125,9 @@ class TableListing(Struct, frozen=True):
         table = table_of(self.source)
         path = str(self.job.folder / table.path)
         try:
-            if version_of(path) != self.version:
-                changed = FaultError("the table changed after the job was checked", "start the run again")
-                raise JobError([self._at(0, changed)])
-            yield from read_table(path, table.delimiter, table.encoding)
+            yield from read_table(path, table.delimiter, table.encoding, self.version)
+        except ChangedError as changed:
+            raise JobError([self._at(0, changed)]) from changed
         except FaultError as fault:
             report(self.job.problem(f"{self.source.where}.table", fault.what, fault.expected))
 

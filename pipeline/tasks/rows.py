@@ -48,7 +48,7 @@ def checked_lines(lines: Iterable[str]) -> Iterator[str]:
                 raise DamageError(
                     Flaw(line, "the line holds a NUL", "expected text; of a UTF-16 file, say `encoding: utf-16`")
                 )
-            if not encodable(text):
+            if not (text.isascii() or encodable(text)):
                 raise DamageError(_undecodable(line))
             yield text
             line += 1

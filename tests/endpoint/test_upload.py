@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -42,6 +43,18 @@ def test_last_part_is_refused_where_an_earlier_one_changed(tmp_path: Path) -> No
     read_part(upload, 0, 8, digest)
     with pytest.raises(InputChangedError, match="another content"):
         read_part(upload, 8, 2, digest)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system names a file at its opening only."""
+    upload = upload_of(tmp_path / "a.png", PNG)
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", refuse)
+    with pytest.raises(OSError, match=r"Input/output error: .*a\.png"):
+        read_whole(upload)
 
 
 def test_reading_leaves_no_descriptor_open(tmp_path: Path) -> None:

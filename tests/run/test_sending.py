@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from pipeline.endpoint.form import Edit
 from pipeline.endpoint.reply import Failure, Reply
@@ -407,6 +408,31 @@ async def test_an_input_that_is_removed_before_it_is_sent_is_invalid(bench: Benc
     summary = await bench.run()
     assert bench.words() == {"set/one/white": "invalid", "set/two/white": "done"}
     assert summary.exit == 3
+
+
+async def test_an_input_that_never_stops_changing_does_not_keep_the_run_from_its_end(bench: Bench) -> None:
+    """A webcam's latest picture: its task is invalid for this run, is told with the file's name, and is not failed."""
+    bench.images("one", "two")
+    photo = bench.folder / "in/one.png"
+    numbers = count(100)
+    still = False
+
+    def say(edit: Edit) -> Reply:
+        if still or edit.images[0].path != str(photo):
+            return answer(picture(next(numbers)))
+        photo.write_bytes(picture(next(numbers), size=(20, 20)))
+        return replace(broken(Failure.INPUT_CHANGED), detail=f"{photo} has another content than when it was hashed")
+
+    bench.say = say
+    summary = await bench.run()
+    assert bench.words() == {"set/one/white": "invalid", "set/two/white": "done"}
+    assert (summary.exit, summary.attempts["unsent"]) == (3, 3)
+    (failure,) = summary.failures
+    assert failure.code == "unreadable"
+    assert str(failure.message).startswith(str(photo))
+    still = True
+    assert (await bench.run()).exit == 0
+    assert bench.words()["set/one/white"] == "done"
 
 
 async def test_an_input_is_held_from_the_look_to_the_sending(bench: Bench) -> None:

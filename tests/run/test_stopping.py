@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -15,6 +17,7 @@ from pipeline.ledger.records import End, Sent, Settled
 from pipeline.outcome import Outcome
 from pipeline.run.exits import Exit
 from pipeline.run.halt import Halt
+from pipeline.tasks.cache import InputCache
 from tests.run.conftest import Bench, answer, broken, picture, refusal
 
 pytestmark = pytest.mark.anyio
@@ -172,13 +175,32 @@ async def test_changing_inputs_are_no_outage(bench: Bench) -> None:
     def say(edit: Edit) -> Reply:
         number = next(tries)
         bench.clock.now += 400
-        if number == 4:
+        if number == 2:
             return answer(picture(1))
         (bench.folder / "in/one.png").write_bytes(picture(number))
         return broken(Failure.INPUT_CHANGED)
 
     bench.say = say
     assert (await bench.run()).exit == 0
+
+
+async def test_a_second_look_without_descriptors_stops_the_run_as_a_first_does(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This machine's lack is no bug and nothing wrong with the item: exit 7, the task pending."""
+    bench.images("one")
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def say(edit: Edit) -> Reply:
+        monkeypatch.setattr(InputCache, "renew", refuse)
+        return broken(Failure.INPUT_CHANGED)
+
+    bench.say = say
+    summary = await bench.run()
+    assert (summary.exit, bench.words()) == (7, {"set/one/white": "pending"})
+    assert "Too many open files; the run cannot go on" in bench.notes[-1]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from PIL import Image
 
 from pipeline.tasks import cache as cache_module
+from pipeline.tasks import inputs as inputs_module
 from pipeline.tasks.cache import InputCache
-from pipeline.tasks.inputs import InputFile, Unusable
+from pipeline.tasks.inputs import InputFile, Known, Unusable
 
 LATER = 4_000_000_000_000_000_000
 """A wall clock so late that no file of a test is too young to be remembered."""
@@ -41,9 +42,9 @@ def remember(tmp_path: Path, photo: Path, now_ns: int = LATER) -> InputFile | Un
 
 
 def lasting(found: InputFile | Unusable) -> InputFile:
-    """What the cache keeps of a file: all but its pixels, which are seen while it is read."""
+    """What the cache keeps of a file: all but its pixels, and that it was hashed, which are of its reading."""
     assert isinstance(found, InputFile)
-    return replace(found, pixels=None)
+    return replace(found, pixels=None, hashed=False)
 
 
 def refuse_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,3 +234,65 @@ def test_what_another_shard_saves_meanwhile_may_be_missed_and_is_right(tmp_path:
         first = remember(tmp_path, photo)
         assert cache.inspect(str(photo)) == first
         assert cache.known(str(photo), photo.stat()) is not None
+
+
+def test_a_digest_that_somebody_else_vouches_for_is_not_remembered(tmp_path: Path, photo: Path) -> None:
+    """The ledger knows size and time only: beside the times of change and the inode the digest would be believed."""
+    state = photo.stat()
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
+        found = cache.inspect(str(photo), known=Known("ab" * 32, state.st_size, state.st_mtime_ns))
+        assert isinstance(found, InputFile)
+        assert found.sha256 == "ab" * 32
+        assert cache.known(str(photo), state) is None
+
+
+def test_a_known_file_of_another_size_is_hashed_and_remembered(tmp_path: Path, photo: Path) -> None:
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
+        cache.inspect(str(photo), known=Known("ab" * 32, 1, 1))
+        assert cache.known(str(photo), photo.stat()) == hashlib.sha256(photo.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_look_afresh_mends_an_entry_that_is_wrong(tmp_path: Path, photo: Path, saved: bool) -> None:
+    state, path = photo.stat(), tmp_path / "inputs.cache"
+    wrong = cache_module._Entry(inputs_module.stamp(state), b"w" * 32, "image/png")
+    with InputCache(path, lambda: LATER) as cache:
+        cache._put(str(photo), wrong)
+        if saved:
+            cache._save()
+        assert cache.known(str(photo), state) == (b"w" * 32).hex()
+        cache.renew(str(photo))
+    with InputCache(path, lambda: LATER) as cache:
+        assert cache.known(str(photo), state) == hashlib.sha256(photo.read_bytes()).hexdigest()
+
+
+def test_a_file_that_is_not_there_for_a_look_afresh_is_missing(tmp_path: Path) -> None:
+    with InputCache(None) as cache:
+        found = cache.renew(str(tmp_path / "gone.png"))
+    assert isinstance(found, Unusable)
+    assert found.code == "missing"
+
+
+def test_the_bytes_of_another_file_are_not_remembered_beside_the_stat_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder is swapped between the look at a file and its opening, and later back."""
+    for name, more in (("one", b""), ("other", b"more")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(encode() + more)
+    folder, path = tmp_path / "photos", str(tmp_path / "photos" / "a.png")
+    folder.symlink_to("one")
+    real = inputs_module._open
+
+    def swapped(path: str, flags: int) -> int:
+        folder.unlink()
+        folder.symlink_to("other")
+        return real(path, flags)
+
+    monkeypatch.setattr(inputs_module, "_open", swapped)
+    with InputCache(tmp_path / "inputs.cache", lambda: LATER) as cache:
+        state = os.stat(path)
+        found = cache.inspect(path)
+        assert isinstance(found, InputFile)
+        assert found.sha256 == hashlib.sha256(encode() + b"more").hexdigest()
+        assert cache.known(path, state) is None

@@ -261,6 +261,18 @@ def test_a_table_that_changed_after_the_check_is_not_sent(tmp_path: Path, prepar
         list(found.tasks())
 
 
+def test_a_table_that_changes_while_tasks_are_made_of_it_ends_the_making(tmp_path: Path, prepared: Prepare) -> None:
+    """A row of neither version would be bought, and others never, with nobody told."""
+    (tmp_path / "a.jpg").touch()
+    rows = [f"{number},a.jpg\n" for number in range(20_000)]
+    (tmp_path / "bags.csv").write_text("sku,file\n" + "".join(rows))
+    tasks = prepared(image_sets=[TABLE]).tasks()
+    next(tasks)
+    (tmp_path / "bags.csv").write_text("sku,file\nextra,a.jpg\n" + "".join(rows))
+    with pytest.raises(JobError, match=r"bags\.csv: the table changed after the job was checked"):
+        list(tasks)
+
+
 def test_tasks_are_the_same_under_any_locale_hash_seed_and_directory_order(tmp_path: Path) -> None:
     """Names, ids, fields and order depend on the manifest and the files' names alone."""
     script = Path(__file__).with_name("print_tasks.py")

@@ -52,7 +52,7 @@ def test_the_format_is_told_by_the_first_bytes(head: bytes, mime: str | None) ->
 def test_a_good_file_is_measured_and_hashed(photo: Path) -> None:
     data = photo.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    good = InputFile(str(photo), digest, len(data), photo.stat().st_mtime_ns, "image/png", (16, 12))
+    good = InputFile(str(photo), digest, len(data), photo.stat().st_mtime_ns, "image/png", (16, 12), hashed=True)
     assert inspect(str(photo)) == inspect(str(photo), state=photo.stat()) == good
 
 
@@ -214,6 +214,24 @@ def test_a_file_that_never_stops_changing_is_unreadable(sized: Path, monkeypatch
     found = inspect(str(sized))
     assert isinstance(found, Unusable)
     assert found.code == "unreadable"
+
+
+def test_a_file_that_grows_while_it_is_hashed_is_not_followed(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that something appends to faster than it is read would be read for ever."""
+    size, read = 3 * AT_ONCE, list[int]()
+    os.truncate(photo, size)
+
+    class Growing:
+        def __init__(self) -> None:
+            os.truncate(photo, MAX_BYTES + 1)
+
+        def update(self, piece: memoryview) -> None:
+            read.append(len(piece))
+
+    monkeypatch.setattr(hashlib, "sha256", Growing)
+    found = inspect(str(photo))
+    assert isinstance(found, Unusable)
+    assert (found.code, sum(read)) == ("too_large", size + 1)
 
 
 def test_a_read_that_brings_less_than_all_is_gone_on_with(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from pipeline.tasks.delimited import csv_rows, detect_delimiter
 from pipeline.tasks.faults import FaultError
 from pipeline.tasks.jsonl import jsonl_rows
 from pipeline.tasks.rows import Flaw, Row
-from pipeline.tasks.tables import read_table
+from pipeline.tasks.tables import ChangedError, read_table, version_of
 
 
 def lines(text: str) -> list[str]:
@@ -203,3 +205,47 @@ def test_what_is_no_table_is_refused(tmp_path: Path, name: str, encoding: str | 
     """An unknown extension or encoding is one clear line."""
     with pytest.raises(FaultError, match=words):
         read(tmp_path / name, b"a,b\n1,2\n", encoding)
+
+
+def write_rows(path: Path, first: int, count: int = 20_000) -> list[str]:
+    """A table of several blocks, written in place; its first cells."""
+    names = [f"n{number:07}" for number in range(first, first + count)]
+    path.write_text("name,more\n" + "".join(f"{name},red\n" for name in names))
+    return names
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 20_001), (1, 20_000), (0, 19_000), (7, 0)])
+def test_a_table_edited_in_place_while_it_is_read_gives_no_torn_rows(tmp_path: Path, first: int, count: int) -> None:
+    path = tmp_path / "t.csv"
+    names = write_rows(path, 0)
+    rows = read_table(str(path), version=version_of(str(path)))
+    seen = [next(rows)]
+    write_rows(path, first, count)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(ChangedError):
+        seen.extend(rows)
+    found = [row.cells["name"] for row in seen if isinstance(row, Row)]
+    assert len(found) == len(seen) < 10_000
+    assert found == names[: len(found)]
+
+
+def test_a_table_that_grows_when_all_but_its_end_was_read_is_noticed_at_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}\n')
+    rows = read_table(str(path))
+    assert len(list(islice(rows, 2))) == 2
+    with path.open("a") as more:
+        more.write('{"a": 3}\n')
+    with pytest.raises(ChangedError):
+        list(rows)
+
+
+def test_a_table_that_is_replaced_while_it_is_read_is_read_to_its_end_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    names = write_rows(path, 0)
+    rows = read_table(str(path))
+    seen = [next(rows)]
+    write_rows(tmp_path / "new.csv", 5)
+    (tmp_path / "new.csv").rename(path)
+    seen.extend(rows)
+    assert [row.cells["name"] for row in seen if isinstance(row, Row)] == names
