@@ -44,7 +44,7 @@ HELD: Final = 8
 
 
 class BlockedError(StorageError):
-    """A file or a symlink stands where a path needs a folder."""
+    """A file or a symlink stands where the path of a result needs a folder."""
 
 
 @contextmanager
@@ -184,7 +184,8 @@ class OutputFolder:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             place = self.root.joinpath(*names)
-            raise BlockedError(f"{place} is a file or a symlink; expected a folder: move it out of the way") from error
+            blocked = StorageError if names[0] == OWN else BlockedError
+            raise blocked(f"{place} is a file or a symlink; expected a folder: move it out of the way") from error
 
     def _make(self, fd: int, names: list[str]) -> None:
         with suppress(FileExistsError):

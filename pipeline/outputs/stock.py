@@ -18,7 +18,7 @@ from pipeline.errors import StorageError
 from pipeline.outputs.entry import Content, Entry, content_of, open_regular
 from pipeline.outputs.folder import PARTS, REPLACED, OutputFolder, storage_errors
 from pipeline.outputs.parts import parts_of, store
-from pipeline.outputs.publish import beside, publish
+from pipeline.outputs.publish import beside, discard_copy, publish
 
 _FICLONE: Final = 0x40049409
 """Linux' ioctl that shares the blocks of another file (linux/fs.h); Python 3.11 has no name for it."""
@@ -149,6 +149,8 @@ def finish(
     home, _, leaf = found.rpartition("/")
     if home == PARTS:
         return publish(folder, leaf, output.path, output.sha256, fingerprint, known)
+    if output.part is not None:
+        discard_copy(folder, output.path, output.part)
     folder.mark(home, output.part)
     return found
 
