@@ -43,7 +43,11 @@ HELD: Final = 8
 """Most folders that a thread keeps open within `held`."""
 
 
-class BlockedError(StorageError):
+class UnnamedError(StorageError):
+    """One result cannot be had under its name, for a cause that is no other's."""
+
+
+class BlockedError(UnnamedError):
     """A file or a symlink stands where the path of a result needs a folder."""
 
 

@@ -26,17 +26,13 @@ from pipeline.durable import sync_folder
 from pipeline.errors import StorageError
 from pipeline.mime import EXTENSIONS
 from pipeline.outputs.entry import Content, Entry, content_of, give, is_there, unlink
-from pipeline.outputs.folder import OWN, PARTS, REPLACED, BlockedError, OutputFolder, storage_errors
+from pipeline.outputs.folder import OWN, PARTS, REPLACED, BlockedError, OutputFolder, UnnamedError, storage_errors
 
 _NAME_BYTES: Final = 255
 """Longest file name, in bytes, of every file system in use."""
 
 _OF_ONE_NAME: Final = {errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.EXDEV}
 """What a file system answers that takes no such name, or none for a file from elsewhere."""
-
-
-class UnnamedError(StorageError):
-    """One result cannot get its name, for a cause that is no other's; its part stays."""
 
 
 def publish(
@@ -62,15 +58,11 @@ def publish(
             if _place(folder, part, name, sha256, known):
                 return name
     except StorageError as error:
-        if _is_of_one_name(error):
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _OF_ONE_NAME:
             raise UnnamedError(str(error)) from error
         raise
     raise UnnamedError(f"cannot publish {folder.root / path}: its part {part} is gone, or all its names are taken")
-
-
-def _is_of_one_name(error: StorageError) -> bool:
-    cause = error.__cause__
-    return isinstance(error, BlockedError) or (isinstance(cause, OSError) and cause.errno in _OF_ONE_NAME)
 
 
 def _is_own(path: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from pipeline.durable import write_all
 from pipeline.errors import StorageError
 from pipeline.outputs.entry import Content, Entry, content_of, open_regular
-from pipeline.outputs.folder import PARTS, REPLACED, OutputFolder, storage_errors
+from pipeline.outputs.folder import PARTS, REPLACED, BlockedError, OutputFolder, storage_errors
 from pipeline.outputs.parts import parts_of, store
 from pipeline.outputs.publish import beside, discard_copy, publish
 
@@ -99,10 +99,20 @@ def find(folder: OutputFolder, output: Stored, fingerprint: str) -> str | None:
     and sha256, never by the name alone.
 
     Raises:
+        BlockedError: something that is no folder stands where it may be, and it is nowhere else.
         StorageError: a file that may be it cannot be read; that is no proof that it is gone.
     """
+    blocked: BlockedError | None = None
     with storage_errors(f"look for {folder.root / output.path}"):
-        return next((path for path in _places(folder, output, fingerprint) if _holds(folder, path, output)), None)
+        for path in _places(folder, output, fingerprint):
+            try:
+                if _holds(folder, path, output):
+                    return path
+            except BlockedError as error:
+                blocked = error
+    if blocked is not None:
+        raise blocked
+    return None
 
 
 def _places(folder: OutputFolder, output: Stored, fingerprint: str) -> Iterator[str]:
@@ -139,7 +149,7 @@ def finish(
     among the replaced files, from which they were taken back; else it may have made way already.
 
     Raises:
-        StorageError: see `find` and `publish`.
+        UnnamedError, StorageError: see `find` and `publish`.
     """
     found = find(folder, output, fingerprint)
     if found is None:

@@ -13,9 +13,9 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.outputs import entry
 from pipeline.outputs import publish as publish_module
-from pipeline.outputs.folder import PARTS, REPLACED, OutputFolder
+from pipeline.outputs.folder import PARTS, REPLACED, OutputFolder, UnnamedError
 from pipeline.outputs.parts import part_name, parts_of, write_part
-from pipeline.outputs.publish import UnnamedError, beside, publish
+from pipeline.outputs.publish import beside, publish
 
 FINGERPRINT = "0123456789abcdef" * 4
 PATH = "shoes/white/red-1.png"
