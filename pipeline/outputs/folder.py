@@ -3,7 +3,8 @@
 Contract:
 
 1. Every path is resolved below the folder's own descriptor, one name at a time, without following a symlink: no write
-   lands outside, even if someone swaps a folder for a symlink meanwhile. The folder itself may be a symlink.
+   lands outside, even if someone swaps a folder for a symlink meanwhile. The folder itself may be a symlink. Accepted:
+   one below that is moved while it is open takes what is named in it along; each `held` opens its folders anew.
 2. A folder that was removed, or replaced by another one, is noticed before the next write, or the next that opens a
    folder within `held`, and never made again.
 3. `.retouch/` and what it holds is for the owner alone (0700).
@@ -170,6 +171,12 @@ class OutputFolder:
             self._held.folders = None
             for fd in folders.values():
                 os.close(fd)
+
+    def let_go(self, path: str) -> None:
+        """Open the folder at `path` anew when it is needed next; not to be called within its own `at`."""
+        fd = (self._held.folders or {}).pop(path, None)
+        if fd is not None:
+            os.close(fd)
 
     def _leave(self, fd: int) -> None:
         if fd != self._fd:

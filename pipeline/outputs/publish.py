@@ -95,6 +95,23 @@ def discard_copy(folder: OutputFolder, path: str, part: str) -> None:
 
 
 def _place(folder: OutputFolder, part: str, path: str, sha256: str, known: Callable[[str], bool]) -> bool:
+    parent = path.rpartition("/")[0]
+    try:
+        placed = _placed(folder, part, path, sha256, known)
+    except FileNotFoundError:
+        placed = False
+    if placed is False:
+        # The part is gone, or the folder is: removed by someone while it was open, or made.
+        folder.let_go(parent)
+        placed = _placed(folder, part, path, sha256, known)
+    if not placed:
+        return False
+    folder.mark(parent, part)
+    return True
+
+
+def _placed(folder: OutputFolder, part: str, path: str, sha256: str, known: Callable[[str], bool]) -> bool | None:
+    """Whether the part has the name; None where another file has it, False where the part or the folder is gone."""
     parent, _, leaf = path.rpartition("/")
     with folder.at(PARTS) as parts, folder.at(parent, create=True) as home:
         source, target = Entry(parts, part), Entry(home, leaf)
@@ -102,14 +119,11 @@ def _place(folder: OutputFolder, part: str, path: str, sha256: str, known: Calla
         if placed is None and known(path):
             _make_way(folder, target)
             placed = _link(source, target, sha256)
-    if not placed:
-        return False
-    folder.mark(parent, part)
-    return True
+    return placed
 
 
 def _link(source: Entry, target: Entry, sha256: str) -> bool | None:
-    """Whether the target holds the bytes now; None where another file has its name."""
+    """Whether the target holds the bytes now; None where another file has its name, False where a name is gone."""
     try:
         give(source, target, _copy_of(source.name))
     except (FileExistsError, FileNotFoundError) as error:

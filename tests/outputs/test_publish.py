@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -319,3 +320,31 @@ def test_parts_that_are_no_folder_any_more_are_the_whole_disks_fault(folder: Out
     with pytest.raises(StorageError, match="is a file") as caught:
         publish(folder, "a.part", PATH, sha(b"picture"), FINGERPRINT, nothing)
     assert not isinstance(caught.value, UnnamedError)
+
+
+@pytest.mark.parametrize("gone", ["shoes", "shoes/white"])
+def test_a_folder_that_is_removed_while_it_is_open_is_made_anew(folder: OutputFolder, gone: str) -> None:
+    """Somebody deletes finished results during a run: the others of the group get their names all the same."""
+    with folder.held():
+        assert release(folder, b"one", path="shoes/white/one.png") == "shoes/white/one.png"
+        shutil.rmtree(folder.root / gone)
+        for attempt, name in enumerate(("two", "three"), 2):
+            path = f"shoes/white/{name}.png"
+            assert release(folder, name.encode(), path=path, attempt=attempt) == path
+    assert sorted(os.listdir(folder.root / "shoes/white")) == ["three.png", "two.png"]
+    assert parts_of(folder) == []
+
+
+def test_a_folder_that_was_moved_away_gets_nothing_from_the_next_group(folder: OutputFolder, tmp_path: Path) -> None:
+    """Every group opens its folders anew."""
+    for attempt, name in enumerate(("one", "two"), 1):
+        with folder.held():
+            release(folder, name.encode(), path=f"shoes/{name}.png", attempt=attempt)
+        if name == "one":
+            (folder.root / "shoes").rename(tmp_path / "elsewhere")
+    assert (os.listdir(tmp_path / "elsewhere"), os.listdir(folder.root / "shoes")) == (["one.png"], ["two.png"])
+
+
+def test_a_part_that_is_gone_is_told_as_such_while_folders_are_open(folder: OutputFolder) -> None:
+    with folder.held(), pytest.raises(StorageError, match=r"part a\.part is gone"):
+        publish(folder, "a.part", PATH, sha(b"picture"), FINGERPRINT, nothing)
