@@ -1,4 +1,11 @@
-"""A name in an open folder: what it holds, and how it gets another name without overwriting anything."""
+"""A name in an open folder: what it holds, and how it gets another name without overwriting anything.
+
+1. A second name is a hard link; on another file system it is one of a copy that is on the medium.
+2. Where links are not supported the file is renamed. `EACCES` counts as that too, for some FUSE and Android storage
+   answers it: where it means what it says, the rename is refused as well, and nothing was changed.
+3. A copy has a name of its own until it is whole; who gives the same file to the same folder again takes away what a
+   crash left of it.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +19,16 @@ from typing import Final
 
 from msgspec import Struct
 
+from pipeline.durable import sync_file, write_all
 from pipeline.errors import StorageError
 
-_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
-"""What file systems without hard links (FAT, exFAT, some FUSE and SMB) answer to `link`."""
+_NO_LINKS: Final = {errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+"""What file systems without hard links (FAT, exFAT, some FUSE and SMB) answer to `link`; `EXDEV` from another one."""
 
 _NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
 """What opening a missing name, a symlink or a socket answers."""
+
+_CHUNK: Final = 1 << 20
 
 
 class Entry(Struct, frozen=True):
@@ -79,10 +89,11 @@ def content_of(entry: Entry, size: int | None = None) -> Content | None:
         return Content(length, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def give(source: Entry, target: Entry) -> None:
+def give(source: Entry, target: Entry, by: str) -> None:
     """Give a file a second name, by a hard link; an existing target is never overwritten.
 
-    Where hard links are not supported the file is renamed, after a look at the target.
+    Where hard links are not supported the file is renamed, after a look at the target. On another file system it is
+    copied, durably, to the name `by` in the target's folder, and that copy is given the target's name.
 
     Raises:
         FileExistsError: the target's name is taken.
@@ -94,7 +105,34 @@ def give(source: Entry, target: Entry) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _rename(source, target)
+        if error.errno == errno.EXDEV and source.fd != target.fd:
+            _carry(source, target, by)
+        else:
+            _rename(source, target)
+
+
+def _carry(source: Entry, target: Entry, by: str) -> None:
+    copy = Entry(target.fd, by)
+    unlink(copy)
+    try:
+        _copy(source, copy)
+        give(copy, target, by)
+    finally:
+        unlink(copy)
+
+
+def _copy(source: Entry, copy: Entry) -> None:
+    file = open_regular(source)
+    if file is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source.name)
+    with file:
+        fd = os.open(copy.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=copy.fd)
+        try:
+            while chunk := file.read(_CHUNK):
+                write_all(fd, chunk)
+            sync_file(fd)
+        finally:
+            os.close(fd)
 
 
 def _rename(source: Entry, target: Entry) -> None:

@@ -3,7 +3,8 @@
 Contract:
 
 1. Every path is resolved below the folder's own descriptor, one name at a time, without following a symlink: no write
-   lands outside, even if someone swaps a folder for a symlink meanwhile. The folder itself may be a symlink.
+   lands outside, even if someone swaps a folder for a symlink meanwhile. The folder itself may be a symlink. Accepted:
+   one below that is moved while it is open takes what is named in it along; each `held` opens its folders anew.
 2. A folder that was removed, or replaced by another one, is noticed before the next write, or the next that opens a
    folder within `held`, and never made again.
 3. `.retouch/` and what it holds is for the owner alone (0700).
@@ -44,8 +45,12 @@ HELD: Final = 8
 """Most folders that a thread keeps open within `held`."""
 
 
-class BlockedError(StorageError):
-    """A file or a symlink stands where a path needs a folder."""
+class UnnamedError(StorageError):
+    """One result cannot be had under its name, for a cause that is no other's."""
+
+
+class BlockedError(UnnamedError):
+    """A file or a symlink stands where the path of a result needs a folder."""
 
 
 @contextmanager
@@ -169,6 +174,12 @@ class OutputFolder:
             for fd in folders.values():
                 self._leave(fd)
 
+    def let_go(self, path: str) -> None:
+        """Open the folder at `path` anew when it is needed next; not to be called within its own `at`."""
+        fd = (self._held.folders or {}).pop(path, None)
+        if fd is not None:
+            self._leave(fd)
+
     def _leave(self, fd: int) -> None:
         if fd != self._fd:
             with suppress(OSError):  # nothing was written to it, and it is gone whatever closing it says
@@ -187,7 +198,8 @@ class OutputFolder:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             place = self.root.joinpath(*names)
-            raise BlockedError(f"{place} is a file or a symlink; expected a folder: move it out of the way") from error
+            blocked = StorageError if names[0] == OWN else BlockedError
+            raise blocked(f"{place} is a file or a symlink; expected a folder: move it out of the way") from error
 
     def _make(self, fd: int, names: list[str]) -> None:
         with suppress(FileExistsError):

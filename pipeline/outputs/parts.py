@@ -100,6 +100,11 @@ class Unsynced(Struct):
         return True
 
 
+def first_name(name: str) -> str:
+    """The name that a part was to have, which is the one in its line where it got its second by way of the spill."""
+    return name.replace(".2.part", ".part")
+
+
 def start_part(folder: OutputFolder, name: str, data: bytes) -> Unsynced:
     """Write an image to a file below `.retouch/parts/`, and let the kernel begin to bring it to the medium.
 

@@ -16,9 +16,9 @@ from typing import Final, Protocol
 from pipeline.durable import write_all
 from pipeline.errors import StorageError
 from pipeline.outputs.entry import Content, Entry, content_of, open_regular
-from pipeline.outputs.folder import PARTS, REPLACED, OutputFolder, storage_errors
+from pipeline.outputs.folder import PARTS, REPLACED, BlockedError, OutputFolder, storage_errors
 from pipeline.outputs.parts import parts_of, store
-from pipeline.outputs.publish import beside, publish
+from pipeline.outputs.publish import beside, discard_copy, publish
 
 _FICLONE: Final = 0x40049409
 """Linux' ioctl that shares the blocks of another file (linux/fs.h); Python 3.11 has no name for it."""
@@ -99,10 +99,20 @@ def find(folder: OutputFolder, output: Stored, fingerprint: str) -> str | None:
     and sha256, never by the name alone.
 
     Raises:
+        BlockedError: something that is no folder stands where it may be, and it is nowhere else.
         StorageError: a file that may be it cannot be read; that is no proof that it is gone.
     """
+    blocked: BlockedError | None = None
     with storage_errors(f"look for {folder.root / output.path}"):
-        return next((path for path in _places(folder, output, fingerprint) if _holds(folder, path, output)), None)
+        for path in _places(folder, output, fingerprint):
+            try:
+                if _holds(folder, path, output):
+                    return path
+            except BlockedError as error:
+                blocked = error
+    if blocked is not None:
+        raise blocked
+    return None
 
 
 def _places(folder: OutputFolder, output: Stored, fingerprint: str) -> Iterator[str]:
@@ -139,7 +149,7 @@ def finish(
     among the replaced files, from which they were taken back; else it may have made way already.
 
     Raises:
-        StorageError: see `find` and `publish`.
+        UnnamedError, StorageError: see `find` and `publish`.
     """
     found = find(folder, output, fingerprint)
     if found is None:
@@ -149,6 +159,8 @@ def finish(
     home, _, leaf = found.rpartition("/")
     if home == PARTS:
         return publish(folder, leaf, output.path, output.sha256, fingerprint, known)
+    if output.part is not None:
+        discard_copy(folder, output.path, output.part)
     folder.mark(home, output.part)
     return found
 

@@ -22,6 +22,7 @@ from pipeline.run.admission import Admission
 from pipeline.run.halt import Halt
 from pipeline.run.lane import Lane
 from pipeline.run.summary import Tally
+from pipeline.run.unnamed import Unnamed
 from pipeline.threads import in_thread
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class Context(Struct, frozen=True):
     deadline: float | None
     tally: Tally = field(default_factory=Tally)
     gauge: Gauge = field(default_factory=Gauge)
+    unnamed: Unnamed = field(default_factory=Unnamed)
 
     @property
     def lanes(self) -> tuple[Lane, ...]:

@@ -6,41 +6,31 @@ and nothing is read again whose stat the ledger knows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from pipeline.endpoint.form import too_large
 from pipeline.held import Room
-from pipeline.ledger.records import Input, Output, Reused, Settled
+from pipeline.ledger.records import Input, Reused, Settled
 from pipeline.ledger.replay import Ledgers
 from pipeline.ledger.standing import History, Mark, Standing, standing_of
 from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
 from pipeline.outcome import Outcome
-from pipeline.outputs.folder import OutputFolder
+from pipeline.outputs.folder import OutputFolder, UnnamedError
 from pipeline.outputs.publish import taken
-from pipeline.outputs.stock import find, size_of
 from pipeline.run.decide import Class, Facts, Presence, Ruling, Verb, decide
+from pipeline.run.found import Found, Last, found_of, presence_of
 from pipeline.run.inputs import Inputs, Look, SentFile, Sizes, edit_of, files_part_of, sizes_of
 from pipeline.tasks.cache import InputCache
 from pipeline.tasks.identity import FieldsParts, joined
 from pipeline.tasks.inputs import Unusable
 from pipeline.tasks.task import Task
 
-Last = Settled | Reused
-
 _EDITED = "{}: an output was changed by someone; it stays and counts as done"
-
-
-class Found(Struct, frozen=True):
-    """A paid result that can be taken over: the line that names it, and where each of its pictures is."""
-
-    line: Last
-    places: tuple[str, ...]
 
 
 class Examined(msgspec.Struct, frozen=True):
@@ -73,7 +63,7 @@ class Examiner:
     """Looks at tasks of one job against one ledger and one output folder, which may not exist yet (None).
 
     With `once` an input is looked at once for tasks that follow each other: for readers, which send nothing. `room` is
-    for the bytes of those that are to be sent.
+    for the bytes of those that are to be sent. `unnamed` says of paths why they cannot be had in this run.
     """
 
     def __init__(
@@ -86,6 +76,7 @@ class Examiner:
         *,
         once: bool = False,
         room: Room | None = None,
+        unnamed: Mapping[str, str] | None = None,
     ) -> None:
         self.job = job
         self._state = state
@@ -93,6 +84,7 @@ class Examiner:
         self._folder = folder
         self._inputs = Inputs(str(job.folder), cache, once=once, room=room)
         self._json = job.json_bodies
+        self._unnamed = unnamed or {}
         self._fields = FieldsParts()
         self._sized: tuple[tuple[SentFile, ...], Sizes] = ((), ())
 
@@ -116,7 +108,10 @@ class Examiner:
         if (done := self._done(task, inputs, last, base, wanted, generation)) is not None:
             return done
         history = self._state.history(wanted)
-        found = self._facts_and_ruling(task, inputs, last, wanted, history)
+        try:
+            found = self._facts_and_ruling(task, inputs, last, wanted, history)
+        except UnnamedError as error:
+            return invalid(task, "name_refused", str(error))
         examined = replace(
             found,
             fingerprint=wanted,
@@ -199,7 +194,7 @@ class Examiner:
         """The task where its last result is the wanted one and in its place: what else happened changes nothing."""
         if last is None or last.fingerprint != wanted:
             return None
-        outputs = self._presence(last.outputs)
+        outputs = presence_of(self._folder, last.outputs)
         if outputs is Presence.MISSING:
             return None
         warning = _EDITED.format(task.id) if outputs is Presence.EDITED else None
@@ -219,9 +214,9 @@ class Examiner:
         self, task: Task, inputs: Sequence[SentFile], last: Last | None, wanted: str, history: History
     ) -> Examined:
         relation = self._relation(task, inputs, last, wanted)
-        outputs = self._presence(last.outputs) if last is not None else Presence.MISSING
+        outputs = presence_of(self._folder, last.outputs) if last is not None else Presence.MISSING
         done = relation == "same" and outputs is not Presence.MISSING
-        found = None if done else self._find(history, wanted)
+        found = None if done else found_of(self._folder, self._ledgers, history, wanted)
         standing = standing_of(history, self.job.manifest.retries)
         facts = Facts(relation, outputs, bool(history.sources), found is not None, standing)
         ruling = decide(facts, self.job.manifest.rerun)
@@ -233,6 +228,8 @@ class Examiner:
             return invalid(task, "too_large", str(fault))
         if verb not in (Verb.SEND, Verb.REUSE) or self._folder is None:
             return None
+        if why := next(filter(None, map(self._unnamed.get, task.paths)), None):
+            return invalid(task, "name_refused", why)
         foreign = taken(self._folder, task.paths, self._state.knows_path)
         if foreign is None:
             return None
@@ -255,31 +252,6 @@ class Examiner:
             return "other"
         earlier = [replace(file, sha256=old.sha256) for file, old in zip(inputs, before, strict=True)]
         return "touched" if self._wanted(task, earlier)[1] == last.fingerprint else "other"
-
-    def _presence(self, outputs: Sequence[Output]) -> Presence:
-        if self._folder is None:
-            return Presence.MISSING
-        presence = Presence.INTACT
-        for output in outputs:
-            size = size_of(self._folder, output.path)
-            if size is None:
-                return Presence.MISSING
-            if size != output.bytes:
-                presence = Presence.EDITED
-        return presence
-
-    def _find(self, history: History, wanted: str) -> Found | None:
-        """A result of the request whose pictures are all there, the newest first."""
-        if self._folder is None:
-            return None
-        for where in reversed(history.sources):
-            line = self._ledgers.read(where)
-            if not isinstance(line, Settled | Reused):
-                continue
-            places = [find(self._folder, output, wanted) for output in line.outputs]
-            if all(places):
-                return Found(line, tuple(place for place in places if place))
-        return None
 
     def _with_reason(self, work: Examined) -> Examined:
         """Why a task failed or is held, from the last line of its request."""

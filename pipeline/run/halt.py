@@ -2,7 +2,7 @@
 
 1. The first reason starts a drain: no attempt starts any more, those in flight go on.
 2. Cancelling ends what is in flight; each such attempt is settled in doubt, never forgotten.
-3. Reasons are kept, all of them: the exit code is the one of highest rank.
+3. Reasons are kept, all of them: the exit code is the one of highest rank. One may be no reason to stop.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Halt:
         self.error: Exception | None = None
         self.note = tell
         self._draining = anyio.Event()
+        self._told: set[Exit] = set()
         self._cancelled = False
         self._in_flight: set[anyio.CancelScope] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -56,10 +57,16 @@ class Halt:
 
     def drain(self, reason: Exit, note: str) -> None:
         """Start no further attempt; `note` tells the user why and what to do."""
-        if reason not in self.reasons:
-            self.note(note)
         self.remember(reason)
+        if reason not in self._told:
+            self._told.add(reason)
+            self.note(note)
         self._drain()
+
+    def blame(self, reason: Exit, note: str) -> None:
+        """End with this reason, and go on until then; `note` tells the user why and what to do."""
+        self.remember(reason)
+        self.note(note)
 
     def remember(self, reason: Exit) -> None:
         """A reason why tasks are left behind, of which the user was told, though others go on."""

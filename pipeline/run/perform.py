@@ -124,8 +124,9 @@ async def _performed(
 ) -> Summary:
     context = opened.context
     selection = Selection(only=flags.only, shard=flags.shard, sample=flags.sample)
+    held, unnamed = Room(HELD_INPUTS), context.unnamed.whys
     examiner = Examiner(
-        context.job, context.state, context.ledgers, context.folder, opened.cache, room=Room(HELD_INPUTS)
+        context.job, context.state, context.ledgers, context.folder, opened.cache, room=held, unnamed=unnamed
     )
     engine = Engine(context, examiner, ItemLimit(flags.limit), partial(_pass_on, on_end, context.folder.root))
     async with anyio.create_task_group() as watching:

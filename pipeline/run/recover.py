@@ -3,7 +3,8 @@
 1. A result that has its line gets its name, tied by sha256.
 2. A spilled result is taken in; it leaves the spill folder once the ledger names its pictures.
 3. An attempt without an end is settled: as a success where all its images are here and decode whole, else in doubt.
-4. Then no part of these runs is of use any more, and each is removed.
+4. Then no part of these runs is of use any more, and each is removed, but for those of held and of unnamed results.
+5. A result whose name is refused, for a cause that is no other's, keeps no run from its work: see `Unnamed`.
 
 All of it can be interrupted and done again. A shard recovers its own ledger, an unsharded run every ledger.
 """
@@ -17,14 +18,15 @@ from msgspec import Struct
 
 from pipeline.errors import StorageError
 from pipeline.ledger.codec import decode, intact
+from pipeline.ledger.entries import UnpublishedError
 from pipeline.ledger.names import Names
 from pipeline.ledger.places import Where
 from pipeline.ledger.records import Output, Record, Reused, Sent, Settled
 from pipeline.ledger.standing import INTERRUPTED, STORAGE
 from pipeline.outcome import Outcome
 from pipeline.outputs.check import Checked, check
-from pipeline.outputs.folder import OWN
-from pipeline.outputs.parts import parse_part_name, parts_of, read_part, remove_part, sync_part
+from pipeline.outputs.folder import OWN, UnnamedError
+from pipeline.outputs.parts import first_name, parse_part_name, parts_of, read_part, remove_part, sync_part
 from pipeline.outputs.spill import Spilled
 from pipeline.outputs.stock import finish
 from pipeline.run.context import Context
@@ -53,7 +55,8 @@ async def recover(context: Context, files: Sequence[int], suffix: str) -> None:
     Raises:
         StorageError: the disk refused; nothing was sent.
     """
-    left = set(await context.in_thread(lambda: parts_of(context.folder)))
+    parts = await context.in_thread(lambda: parts_of(context.folder))
+    left = {*parts, *map(first_name, parts)}
     unpublished = await context.in_thread(lambda: list(_unpublished(context, files, left)))
     known = await context.in_thread(lambda: _earlier_paths(context, unpublished))
     for entry in unpublished:
@@ -63,6 +66,7 @@ async def recover(context: Context, files: Sequence[int], suffix: str) -> None:
     for sent in await context.in_thread(lambda: _open_sent(context, files)):
         await _settle(context, sent)
     await context.in_thread(lambda: _clean(context, suffix))
+    context.unnamed.tell(context.halt)
 
 
 def _unpublished(context: Context, files: Sequence[int], left: set[str]) -> Iterator[Unpublished]:
@@ -99,8 +103,27 @@ def _earlier_paths(context: Context, unpublished: Sequence[Unpublished]) -> Call
 async def _publish(context: Context, entry: Unpublished, known: Callable[[str], bool]) -> None:
     line = entry.record
     last = context.state.task(line.task) == entry.where
-    names = await context.in_thread(lambda: _finish(context, line, known, last=last))
+    try:
+        names = await context.in_thread(lambda: _finish(context, line, known, last=last))
+    except UnnamedError as error:
+        context.unnamed.add(line, error, last=last)
+        return
     await tell_names(context, line, names)
+
+
+async def _commit(context: Context, line: Settled) -> None:
+    """Write the end of an attempt whose pictures are parts, and give these their names."""
+    known = context.state.knows_path
+    try:
+        committed = await context.committer.commit(line, lambda: _finish(context, line, known))
+    except UnpublishedError as error:
+        if not isinstance(error.__cause__, UnnamedError):
+            raise
+        context.state.apply(line, error.where)
+        context.unnamed.add(line, error.__cause__, last=True)
+        return
+    context.state.apply(line, committed.where)
+    await tell_names(context, line, committed.value)
 
 
 def _finish(context: Context, line: Settled | Reused, known: Callable[[str], bool], *, last: bool = True) -> list[str]:
@@ -123,11 +146,8 @@ async def _take_in(context: Context, spilled: Spilled, files: Sequence[int]) -> 
     if sent is not None:
         if sent.file not in files:
             return
-        known = context.state.knows_path
         await context.in_thread(lambda: context.spill.take(spilled, context.folder))
-        committed = await context.committer.commit(line, lambda: _finish(context, line, known))
-        context.state.apply(line, committed.where)
-        await tell_names(context, line, committed.value)
+        await _commit(context, line)
         await context.in_thread(context.folder.sync)
         context.halt.note(f"{line.task}: its paid result was taken in from {spilled.folder.parent}")
     await context.in_thread(lambda: context.spill.done(spilled))
@@ -155,10 +175,7 @@ def _is_of(context: Context, where: Where, line: Settled) -> bool:
 async def _settle(context: Context, sent: Sent) -> None:
     salvaged = await context.in_thread(lambda: _salvage(context, sent))
     line = settled_line(sent, salvaged)
-    known = context.state.knows_path
-    committed = await context.committer.commit(line, lambda: _finish(context, line, known))
-    context.state.apply(line, committed.where)
-    await tell_names(context, line, committed.value)
+    await _commit(context, line)
     if salvaged:
         context.halt.note(f"{line.task}: its result had arrived before the interruption, and is kept")
 
@@ -214,7 +231,9 @@ def _clean(context: Context, suffix: str) -> None:
     held = _held_for_storage(context) if left else set()
     for name in left:
         part = parse_part_name(name)
-        if part is not None and part.run.endswith(suffix) and (part.fingerprint, part.attempt) not in held:
+        if part is None or context.unnamed.keeps(name):
+            continue
+        if part.run.endswith(suffix) and (part.fingerprint, part.attempt) not in held:
             remove_part(context.folder, name)
 
 

@@ -11,7 +11,8 @@ from pipeline.outputs.folder import PARTS
 from pipeline.outputs.parts import part_name, remove_part
 from pipeline.outputs.stock import MovedError, copy_part
 from pipeline.run.context import Context
-from pipeline.run.examine import Examined, Found
+from pipeline.run.examine import Examined
+from pipeline.run.found import Found
 from pipeline.run.store import publish_outputs, tell_names
 
 

@@ -1,6 +1,7 @@
 """The pass over all items before the first request: every text is rendered, every name judged, every key compared.
 
-Nothing is held but 16 bytes for each key, and for each output where the template itself does not keep outputs apart.
+Nothing is held but 16 bytes for each key, for each output where the template itself does not keep outputs apart, and
+for each folder whose name could be an output's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pipeline.manifest.job import Job
 from pipeline.tasks.asking import Ask
 from pipeline.tasks.faults import FaultError, Findings
 from pipeline.tasks.listing import Listing
-from pipeline.tasks.naming import Naming, check_key, composed, name_digest, statically_unique
+from pipeline.tasks.naming import Naming, check_key, composed, folders_like_files, name_digest, statically_unique
 from pipeline.tasks.task import Item, Task
 from pipeline.tasks.templates import Template
 
@@ -31,18 +32,40 @@ class Twins(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._seen: set[bytes] = set()
+        self.seen: set[bytes] = set()
         self.later: dict[bytes, T] = {}
 
     def add(self, name: str, bearer: T) -> None:
         """Take in a name and what bears it."""
         digest = name_digest(name)
-        if digest in self._seen and len(self.later) < _PAIRS:
+        if digest in self.seen and len(self.later) < _PAIRS:
             self.later.setdefault(digest, bearer)
-        self._seen.add(digest)
+        self.seen.add(digest)
 
 
-def check_set(job: Job, listing: Listing, asks: Sequence[Ask], names: Twins[str] | None, findings: Findings) -> int:
+class Names:
+    """The names of outputs that have to be compared.
+
+    `outputs` are all, by their tasks, or None where the template keeps them apart. `folders` are the digests of those
+    that end as an output does, without that ending.
+    """
+
+    def __init__(self, outputs: Twins[str] | None) -> None:
+        self.outputs = outputs
+        self.folders: set[bytes] = set()
+
+    def wants(self, item: Item) -> bool:
+        """Whether an item's outputs may be among them: in a template that keeps outputs apart only keys hold a `/`."""
+        return self.outputs is not None or ("/" in item.key and bool(folders_like_files(item.key)))
+
+    def add(self, path: str, task: str) -> None:
+        """Take in an output's path and its task's id."""
+        if self.outputs is not None:
+            self.outputs.add(path, task)
+        self.folders.update(map(name_digest, folders_like_files(path)))
+
+
+def check_set(job: Job, listing: Listing, asks: Sequence[Ask], names: Names, findings: Findings) -> int:
     """Judges a set's items and their tasks, and counts the items; `names` collects the outputs' if they can clash."""
     check = _SetCheck(job, listing, asks, names, findings)
     count = 0
@@ -55,10 +78,18 @@ def check_set(job: Job, listing: Listing, asks: Sequence[Ask], names: Twins[str]
     return count
 
 
-def check_names(job: Job, names: Twins[str], tasks: Iterable[Task], findings: Findings) -> None:
-    """Reports outputs of one name, with both tasks; goes through the tasks again to find the first of each pair."""
-    later = dict(names.later)
-    for task in tasks if later else ():
+def check_names(job: Job, names: Names, tasks: Callable[[], Iterable[Task]], findings: Findings) -> None:
+    """Reports outputs of one name, and outputs that are others' folders, with both tasks; `tasks` begins them anew."""
+    if names.outputs is not None and names.outputs.later:
+        _check_twins(job, dict(names.outputs.later), tasks(), findings)
+    folders = names.folders if names.outputs is None else names.folders & names.outputs.seen
+    if folders:
+        _check_folders(job, folders, tasks(), findings)
+
+
+def _check_twins(job: Job, later: dict[bytes, str], tasks: Iterable[Task], findings: Findings) -> None:
+    """Goes through the tasks again to find the first of each pair."""
+    for task in tasks:
         for path in task.paths:
             other = later.pop(name_digest(path), None)
             if other is not None:
@@ -68,6 +99,22 @@ def check_names(job: Job, names: Twins[str], tasks: Iterable[Task], findings: Fi
                 findings.add(job.problem("output.path", what, "expected a template that tells them apart"))
         if not later:
             return
+
+
+def _check_folders(job: Job, folders: set[bytes], tasks: Iterable[Task], findings: Findings) -> None:
+    """Goes through the tasks again to find who makes the file, and who needs the folder."""
+    files: dict[bytes, Task] = {}
+    within: dict[bytes, tuple[str, Task]] = {}
+    for task in tasks:
+        for path in task.paths:
+            if (digest := name_digest(path)) in folders:
+                files.setdefault(digest, task)
+            for stem in folders_like_files(path):
+                within.setdefault(name_digest(stem), (path, task))
+    for digest in list(within.keys() & files.keys())[:_PAIRS]:
+        path, task = within[digest]
+        what = f"the task {files[digest].id} may make a file that is a folder of {path}, which {task.id} would make"
+        findings.add(job.problem("output.path", what, "expected a template, or keys, that keep them apart"))
 
 
 def check_surroundings(job: Job) -> Iterator[Problem]:
@@ -114,9 +161,7 @@ def check_constant(job: Job, templates: Iterable[Template], report: Callable[[Pr
 
 
 class _SetCheck:
-    def __init__(
-        self, job: Job, listing: Listing, asks: Sequence[Ask], names: Twins[str] | None, findings: Findings
-    ) -> None:
+    def __init__(self, job: Job, listing: Listing, asks: Sequence[Ask], names: Names, findings: Findings) -> None:
         self.job, self.listing, self.asks, self.names, self.findings = job, listing, asks, names, findings
         self.keys = Twins[Item]()
         self.reported = False
@@ -154,15 +199,15 @@ class _SetCheck:
 
     def _tasks(self, ask: Ask, item: Item, first: bool) -> None:
         """Renders what can differ: all tasks of the first item, one of each further, or all."""
-        if self.names is None:
+        wanted = self.names.wants(item)
+        if self.names.outputs is None:
             ask.check_longest(item)
-            if not (first or ask.of_item):
-                return
+        if not (wanted or first or ask.of_item):
+            return
         for task in ask.tasks(item):
-            if self.names is not None:
-                for path in task.paths:
-                    self.names.add(path, task.id)
-            elif not first and not ask.of_both:
+            for path in task.paths if wanted else ():
+                self.names.add(path, task.id)
+            if not (wanted or first or ask.of_both):
                 return
 
     def keys_of_twins(self) -> None:

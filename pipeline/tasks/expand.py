@@ -14,7 +14,15 @@ from msgspec.structs import replace
 from pipeline.errors import JobError, Problem
 from pipeline.manifest.job import Job
 from pipeline.tasks.asking import Ask
-from pipeline.tasks.check import Twins, check_constant, check_names, check_set, check_surroundings, names_can_clash
+from pipeline.tasks.check import (
+    Names,
+    Twins,
+    check_constant,
+    check_names,
+    check_set,
+    check_surroundings,
+    names_can_clash,
+)
 from pipeline.tasks.compiled import Asked, Compiler, Report, Source
 from pipeline.tasks.faults import FaultError, Findings
 from pipeline.tasks.identity import item_digest
@@ -137,12 +145,12 @@ def _counted(prepared: Prepared, findings: Findings) -> Prepared:
     """The job with its counts, once each set was judged."""
     job, asks = prepared.job, prepared.asks()
     clash = names_can_clash(job, prepared.naming, [ask for own in asks for ask in own])
-    names = Twins[str]() if clash else None
+    names = Names(Twins[str]() if clash else None)
     counts = [
         check_set(job, listing, own, names, findings) for listing, own in zip(prepared.listings, asks, strict=True)
     ]
-    if not findings.problems() and names is not None:
-        check_names(job, names, prepared.tasks(), findings)
+    if not findings.problems():
+        check_names(job, names, prepared.tasks, findings)
     total = sum(items * sum(ask.count for ask in own) for items, own in zip(counts, asks, strict=True))
     return replace(prepared, items=sum(counts), total=total)
 

@@ -3,7 +3,8 @@
 1. A name stays in the output folder and can be made there: no `..`, nothing absolute, no hidden or empty segment, no
    control character, no segment of over 255 bytes, counting the longest extension and the suffix that a name gets
    when a foreign file has taken its place.
-2. Names are in NFC, and two tasks never share one, compared after NFC and case folding.
+2. Names are in NFC, and two tasks never share one, compared after NFC and case folding. Nor is one task's file, with
+   any of the extensions that it may get, a folder of another's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from pipeline.mime import EXTENSIONS
 from pipeline.tasks.faults import FaultError
 from pipeline.tasks.templates import Template
 
@@ -29,6 +31,8 @@ _SHOWN = 80
 """Characters of a name that a message repeats."""
 _ADDED = len("~01234567.webp")
 _EXTENSION = re.compile(r"\.(png|jpe?g|webp|gif|avif|bmp|tiff?|heic)$", re.IGNORECASE)
+_LIKE_A_FILE = re.compile(rf"\.(?:{'|'.join(EXTENSIONS.values())})(?:/|$)", re.IGNORECASE)
+"""What ends a folder's name that an output may have too."""
 _ORDINARY = re.compile(r"(?:[a-z0-9_][\w.~+=-]{0,200}/)*[a-z0-9_][\w~+=-]{0,200}", re.ASCII | re.IGNORECASE)
 """Paths in which nothing can be wrong, told in one look: all rules below hold for them, but for their length."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -89,6 +93,11 @@ def check_path(path: str) -> str:
     if wrong := _wrong_path(path):
         raise FaultError(f"the output path {_shown(path)} {wrong.what}", wrong.expected, _WHERE)
     return path
+
+
+def folders_like_files(path: str) -> list[str]:
+    """Of the folders on a path those whose names end as an output's, without that ending: no output may be there."""
+    return [path[: match.start()] for match in _LIKE_A_FILE.finditer(path)]
 
 
 def ordinary_folder(path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.outputs import entry
 from pipeline.outputs import publish as publish_module
-from pipeline.outputs.folder import PARTS, REPLACED, OutputFolder
+from pipeline.outputs.folder import PARTS, REPLACED, OutputFolder, UnnamedError
 from pipeline.outputs.parts import part_name, parts_of, write_part
 from pipeline.outputs.publish import beside, publish
 
@@ -48,6 +49,15 @@ def release(
     name = publish(folder, part, path, sha(data), FINGERPRINT, known)
     folder.sync()
     return name
+
+
+def refusing(code: int) -> Callable[..., None]:
+    """A system call that is refused."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
 
 
 def test_a_part_gets_its_final_name_and_loses_its_own(folder: OutputFolder, linking: str) -> None:
@@ -250,7 +260,91 @@ def test_a_rename_never_overwrites_where_links_are_missing(tmp_path: Path, monke
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(FileExistsError):
-            entry.give(entry.Entry(fd, "a"), entry.Entry(fd, "b"))
+            entry.give(entry.Entry(fd, "a"), entry.Entry(fd, "b"), ".a")
     finally:
         os.close(fd)
     assert (tmp_path / "b").read_bytes() == b"b"
+
+
+def test_a_link_that_may_not_be_made_is_a_rename_where_that_may(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some FUSE and Android storage answers EACCES to `link`, and has no hard links."""
+    monkeypatch.setattr(os, "link", refusing(errno.EACCES))
+    assert release(folder, b"picture") == PATH
+    assert ((folder.root / PATH).read_bytes(), parts_of(folder)) == (b"picture", [])
+
+
+def test_a_folder_that_may_not_be_written_to_keeps_the_part(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EACCES that means what it says is one of the rename too, and of the whole disk."""
+    monkeypatch.setattr(os, "link", refusing(errno.EACCES))
+    monkeypatch.setattr(os, "rename", refusing(errno.EACCES))
+    with pytest.raises(StorageError, match="Permission denied") as caught:
+        release(folder, b"picture")
+    assert not isinstance(caught.value, UnnamedError)
+    assert len(parts_of(folder)) == 1
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ])
+def test_a_name_that_the_file_system_refuses_is_that_results_fault_alone(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """exFAT has no ':', and others take no bytes that are no text."""
+    monkeypatch.setattr(os, "link", refusing(code))
+    with pytest.raises(UnnamedError):
+        release(folder, b"picture")
+    assert len(parts_of(folder)) == 1
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_what_the_whole_disk_refuses_is_no_fault_of_one_name(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "link", refusing(code))
+    with pytest.raises(StorageError) as caught:
+        release(folder, b"picture")
+    assert not isinstance(caught.value, UnnamedError)
+
+
+def test_a_file_where_a_result_needs_a_folder_is_that_results_fault_alone(folder: OutputFolder) -> None:
+    put(folder, "shoes", b"a file")
+    with pytest.raises(UnnamedError, match="shoes is a file"):
+        release(folder, b"picture")
+
+
+def test_parts_that_are_no_folder_any_more_are_the_whole_disks_fault(folder: OutputFolder) -> None:
+    (folder.root / PARTS).rmdir()
+    (folder.root / PARTS).write_bytes(b"")
+    with pytest.raises(StorageError, match="is a file") as caught:
+        publish(folder, "a.part", PATH, sha(b"picture"), FINGERPRINT, nothing)
+    assert not isinstance(caught.value, UnnamedError)
+
+
+@pytest.mark.parametrize("gone", ["shoes", "shoes/white"])
+def test_a_folder_that_is_removed_while_it_is_open_is_made_anew(folder: OutputFolder, gone: str) -> None:
+    """Somebody deletes finished results during a run: the others of the group get their names all the same."""
+    with folder.held():
+        assert release(folder, b"one", path="shoes/white/one.png") == "shoes/white/one.png"
+        shutil.rmtree(folder.root / gone)
+        for attempt, name in enumerate(("two", "three"), 2):
+            path = f"shoes/white/{name}.png"
+            assert release(folder, name.encode(), path=path, attempt=attempt) == path
+    assert sorted(os.listdir(folder.root / "shoes/white")) == ["three.png", "two.png"]
+    assert parts_of(folder) == []
+
+
+def test_a_folder_that_was_moved_away_gets_nothing_from_the_next_group(folder: OutputFolder, tmp_path: Path) -> None:
+    """Every group opens its folders anew."""
+    for attempt, name in enumerate(("one", "two"), 1):
+        with folder.held():
+            release(folder, name.encode(), path=f"shoes/{name}.png", attempt=attempt)
+        if name == "one":
+            (folder.root / "shoes").rename(tmp_path / "elsewhere")
+    assert (os.listdir(tmp_path / "elsewhere"), os.listdir(folder.root / "shoes")) == (["one.png"], ["two.png"])
+
+
+def test_a_part_that_is_gone_is_told_as_such_while_folders_are_open(folder: OutputFolder) -> None:
+    with folder.held(), pytest.raises(StorageError, match=r"part a\.part is gone"):
+        publish(folder, "a.part", PATH, sha(b"picture"), FINGERPRINT, nothing)

@@ -214,3 +214,11 @@ def test_problems_of_flags_are_told_together() -> None:
         check_flags(Flags(limit=0, sample=0))
     assert len(caught.value.problems) == 2
     check_flags(Flags(limit=1, sample=1, shard=(1, 2), retry=frozenset({"held"}), sandbox=True, faults="rate=0.1"))
+
+
+async def test_a_reason_that_stops_nothing_is_kept_and_hides_no_later_one(halt: Halt, notes: list[str]) -> None:
+    """The run goes on until something else stops it, which is told though it has the same exit code."""
+    halt.blame(Exit.STORAGE, "no name")
+    assert (halt.draining, halt.reasons) == (False, [Exit.STORAGE])
+    halt.drain(Exit.STORAGE, "disk full")
+    assert (halt.draining, halt.reasons, notes) == (True, [Exit.STORAGE], ["no name", "disk full"])

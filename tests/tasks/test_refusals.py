@@ -196,6 +196,43 @@ def test_an_ambiguous_template_with_different_names_is_fine(files: Make, prepare
     assert [task.paths for task in found.tasks()] == [("set-a",), ("set-b",)]
 
 
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        (("x", "x-1.png/y"), None),
+        (("x-1.PNG/y", "z", "X"), None),
+        (("x", "x-1.webp/y/z"), None),
+        (("x.jpg/y", "x"), "{{ key }}"),
+        (("white", "white.png/b"), "{{ set }}/{{ key }}"),
+    ],
+)
+def test_an_output_that_is_anothers_folder_is_refused(
+    tmp_path: Path, problems: Problems, keys: tuple[str, ...], path: str | None
+) -> None:
+    """With any extension that it may get; whichever came second would never get its name."""
+    output = {"folder": "out"} | ({"path": path} if path else {})
+    (found,) = problems(image_sets=[keyed(tmp_path, keys)], output=output)
+    file, inside = sorted((key for key in keys if key != "z"), key=len)
+    assert f"output.path: the task bags/{file}/white may make a file that is a folder of " in found
+    assert f", which bags/{inside}/white would make; expected a template, or keys, that keep them apart" in found
+
+
+@pytest.mark.parametrize("keys", [("x", "x-1.gif/y"), ("x-1.png/y", "x-1.png/z"), ("x", "y-1.png/x"), ("x.png", "x")])
+def test_a_folder_that_is_called_like_a_file_is_fine(
+    tmp_path: Path, prepared: Callable[..., Any], keys: tuple[str, ...]
+) -> None:
+    """Where no task makes that file."""
+    assert prepared(image_sets=[keyed(tmp_path, keys)]).total == len(keys)
+
+
+def keyed(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """A set with these keys."""
+    (folder / "in").mkdir(exist_ok=True)
+    (folder / "in/a.jpg").write_bytes(b"")
+    (folder / "bags.csv").write_text("sku,file\n" + "".join(f"{key},a.jpg\n" for key in keys))
+    return TABLE
+
+
 def test_a_table_that_is_a_fifo_blocks_nothing(tmp_path: Path, problems: Problems) -> None:
     """A special file is refused without being opened."""
     os.mkfifo(tmp_path / "bags.csv")
