@@ -181,7 +181,9 @@ CASES = [
     refused("html-413", says(b"<center>413 @HTML@</center>", "413 Too Large"), "http_413"),
     refused("detail-422", says(b'{"detail":[{"msg":"@JSON@","type":"missing"}]}', "422 Unprocessable"), "missing"),
     refused(
-        "wrapped-400", says(error("x - " + error("in", "invalid_value").decode(), "400"), "400 No"), "invalid_value"
+        "wrapped-400",
+        says(error("OpenAIException - " + error("in", "invalid_value").decode(), "400"), "400 No"),
+        "invalid_value",
     ),
     refused("status-499", says(b"", "499 Gone"), "http_499"),
     recovers("throttled-without-a-time", says(error(code="rate_limit_exceeded"), "429 Slow")),

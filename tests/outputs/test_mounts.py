@@ -91,8 +91,8 @@ def test_what_a_crash_left_of_a_copy_is_taken_away(
     folder: OutputFolder, monkeypatch: pytest.MonkeyPatch, mounted: str, moment: str
 ) -> None:
     """Killed with half a copy there, or between the copy's two names: publishing again leaves the result alone."""
-    if (mounted, moment) == ("no links", "named"):
-        pytest.skip("a copy that is renamed has one name at any time")
+    if mounted == "no links":
+        moment = "written"  # a copy that is renamed has one name at any time
     with monkeypatch.context() as killed:
         real = entry.unlink
 

@@ -17,7 +17,7 @@ from pipeline.ledger.state import State
 from pipeline.outputs import stock
 from pipeline.outputs.folder import OutputFolder
 from pipeline.outputs.stock import Stored
-from pipeline.run import engine, examine
+from pipeline.run import engine, found
 from pipeline.run.examine import Examined, Examiner
 from pipeline.run.inputs import Look
 from pipeline.tasks.task import Task
@@ -140,7 +140,7 @@ async def test_a_result_that_comes_while_its_twin_is_looked_at_is_not_bought_aga
             assert await anyio.to_thread.run_sync(looking.wait, 20)
 
     monkeypatch.setattr(Examiner, "examine_to_send", in_its_turn)
-    monkeypatch.setattr(examine, "find", slow_find)
+    monkeypatch.setattr(found, "find", slow_find)
     monkeypatch.setattr(State, "apply", heard)
     monkeypatch.setattr(engine, "FIRST_BATCH", 1)
     bench.before = long
