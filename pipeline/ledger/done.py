@@ -43,6 +43,10 @@ def stems_digest(stems: Iterable[str]) -> int:
     return crc32(text) << 32 | adler32(text)
 
 
+def _stems_of(outputs: Iterable[Output]) -> int:
+    return stems_digest(output.path.rpartition(".")[0] for output in outputs)
+
+
 class DoneIndex:
     """The results by their tasks' numbers; `count` of them."""
 
@@ -76,8 +80,7 @@ class DoneIndex:
         self.kinds[task] = self._kind(outputs)
         if not self.kinds[task]:
             return
-        stems = [output.path.rpartition(".")[0] for output in outputs]
-        self.stems[task] = stems_digest(stems)
+        self.stems[task] = _stems_of(outputs)
         if len(outputs) != self.numbers[task]:
             self.numbers[task] = len(outputs)
             self.first[task] = len(self.sizes)
@@ -85,6 +88,12 @@ class DoneIndex:
         else:
             for at, output in enumerate(outputs, self.first[task]):
                 self.sizes[at] = output.bytes
+
+    def names(self, task: int, outputs: Sequence[Output]) -> bool:
+        """Whether the task's result has these outputs' paths; False too where that is not known."""
+        if not self.kinds[task] or self.numbers[task] != len(outputs) or self.kinds[task] != self._kind(outputs):
+            return False
+        return self.stems[task] == _stems_of(outputs)
 
     def _kind(self, outputs: Sequence[Output]) -> int:
         """The number of the outputs' one extension, from 1; 0 where they are not usual."""

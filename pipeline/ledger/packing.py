@@ -64,6 +64,7 @@ class Rest(msgspec.Struct, frozen=True):
     generations: list[tuple[bytes, int]]
     invalid: list[tuple[bytes, bytes]]
     foreign: list[bytes]
+    owners: list[tuple[bytes, bytes]]
     covered: dict[int, tuple[int, str]]
 
 
@@ -113,6 +114,7 @@ def rest_of(state: State) -> Rest:
         generations=list(state._generations.items()),
         invalid=list(state._invalid.items()),
         foreign=list(state._names.foreign),
+        owners=list(state._names.owners.items()),
         covered={file: (covered.end, covered.latest) for file, covered in state.covered.items()},
     )
 
@@ -126,6 +128,7 @@ def restore(state: State, rest: Rest) -> None:
     state._open = rest.courses
     state._generations, state._invalid = dict(rest.generations), dict(rest.invalid)
     state._names.foreign.update(rest.foreign)
+    state._names.owners.update(rest.owners)
     for row, wheres in rest.sources.items():
         places = state._more_sources[row] = Places()
         for where in wheres:

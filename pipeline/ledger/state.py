@@ -12,6 +12,7 @@ Contract:
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from threading import Lock
 from typing import NamedTuple
 
@@ -140,6 +141,15 @@ class State:
         """Whether a file below the output folder has the name of a result, so that it is not foreign."""
         return self._names.knows(path)
 
+    def owns(self, task: str, paths: Iterable[str]) -> bool:
+        """Whether the names of a task's result are its own still: no later line gave one to another task's."""
+        return self._names.belong(task, paths)
+
+    @property
+    def renamed(self) -> int:
+        """How many names may have gone from one task's result to another's since this state was made or recalled."""
+        return self._names.changes
+
     def apply(self, record: Record, where: Where) -> None:
         """Take in the next line of the ledger, stamped, and where it stands."""
         with self._lock:
@@ -207,9 +217,10 @@ class State:
         """The line at `where` names its task's outputs, which are of the fingerprint in `row`."""
         key = digest(line.task)
         self._invalid.pop(key, None)
-        self._done.put(self._task(key), where, row, line.outputs)
+        task = self._task(key)
+        self._names.take(line, again=self._done.names(task, line.outputs))
+        self._done.put(task, where, row, line.outputs)
         self._add_source(row, where)
-        self._names.take(line)
 
     def _add_source(self, row: int, where: Where) -> None:
         if self._sources.is_empty(row):

@@ -194,7 +194,7 @@ class Examiner:
         """The task where its last result is the wanted one and in its place: what else happened changes nothing."""
         if last is None or last.fingerprint != wanted:
             return None
-        outputs = presence_of(self._folder, last.outputs)
+        outputs = presence_of(self._folder, self._state, last)
         if outputs is Presence.MISSING:
             return None
         warning = _EDITED.format(task.id) if outputs is Presence.EDITED else None
@@ -214,7 +214,7 @@ class Examiner:
         self, task: Task, inputs: Sequence[SentFile], last: Last | None, wanted: str, history: History
     ) -> Examined:
         relation = self._relation(task, inputs, last, wanted)
-        outputs = presence_of(self._folder, last.outputs) if last is not None else Presence.MISSING
+        outputs = presence_of(self._folder, self._state, last)
         done = relation == "same" and outputs is not Presence.MISSING
         found = None if done else found_of(self._folder, self._ledgers, history, wanted)
         standing = standing_of(history, self.job.manifest.retries)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
-from pipeline.ledger.records import Output, Reused, Settled
+from pipeline.ledger.records import Reused, Settled
 from pipeline.ledger.replay import Ledgers
 from pipeline.ledger.standing import History
+from pipeline.ledger.state import State
 from pipeline.outputs.folder import OutputFolder, UnnamedError
 from pipeline.outputs.stock import find, size_of
 from pipeline.run.decide import Presence
@@ -23,16 +22,18 @@ class Found(Struct, frozen=True):
     places: tuple[str, ...]
 
 
-def presence_of(folder: OutputFolder | None, outputs: Sequence[Output]) -> Presence:
-    """How a result's files are found, told by name and size.
+def presence_of(folder: OutputFolder | None, state: State, last: Last | None) -> Presence:
+    """How the files of a task's last result are found, told by name and size.
+
+    Of one whose name a later line gave to another task's they are missing: the file there is that one's.
 
     Raises:
         StorageError: the kernel refused to look.
     """
-    if folder is None:
+    if folder is None or last is None or not state.owns(last.task, (output.path for output in last.outputs)):
         return Presence.MISSING
     presence = Presence.INTACT
-    for output in outputs:
+    for output in last.outputs:
         size = size_of(folder, output.path)
         if size is None:
             return Presence.MISSING

@@ -3,7 +3,7 @@
 1. It says yes only where `Examiner.examine` would find the task done, with nothing to warn of. Whatever is unusual, or
    not known without reading a file, it leaves to that.
 2. It reads no file and no line of the ledger: inputs are told by their size and time, as any task's line or the input
-   cache has them, outputs by name and size.
+   cache has them, outputs by name and size, and by the ledger's word that the name went to no other task since.
 3. Variants of an item that follow each other share one look at its inputs. Memory is bounded, whatever the tasks.
 """
 
@@ -54,7 +54,9 @@ class Glance:
         """Whether the task is still done, as the ledger has it."""
         if task.item.problem is not None or not done.usual or not self._is_wanted(task, done):
             return False
-        return stems_digest(task.paths) == done.stems and self._are_there(task, done)
+        if stems_digest(task.paths) != done.stems or not self._are_there(task, done):
+            return False
+        return self._state.owns(task.id, (f"{stem}.{done.extension}" for stem in task.paths))
 
     def learn(self, work: Examined) -> None:
         """Remember what the ledger knew of a task's inputs, for the tasks that share them."""

@@ -21,7 +21,7 @@ from pipeline.manifest.job import Job
 from pipeline.manifest.override import override
 from pipeline.run.context import Chance, Context
 from pipeline.run.engine import End, Engine
-from pipeline.run.examine import Examiner
+from pipeline.run.examine import Examined, Examiner
 from pipeline.run.exits import Exit, exit_code
 from pipeline.run.flags import Flags, check_flags, check_globs
 from pipeline.run.folders import in_sandbox
@@ -36,7 +36,7 @@ from pipeline.run.signals import listen
 from pipeline.run.stops import heed_stops
 from pipeline.run.summary import Summary, attempt_counts, summarise, task_counts, usage_counts
 from pipeline.run.survey import Surveyor
-from pipeline.run.surveying import rest, surveyed
+from pipeline.run.surveying import displaced, rest, surveyed
 from pipeline.tasks.expand import Prepared, prepare
 from pipeline.tasks.select import Selection
 
@@ -141,14 +141,25 @@ async def _performed(
         if measured is not None:
             measured.begin(context)
             watching.start_soon(measured.follow, context, total)
+        renamed = context.state.renamed
         if context.tally.finished < total:
             await engine.run(rest(prepared, selection, found, examiner, heard=on_end is not None), total)
+        if context.state.renamed > renamed:
+            state = context.state
+            await _run_displaced(context, engine, lambda: displaced(prepared, selection, found, examiner, state))
         engine.close()
         summary = await _finish(context, flags, started)
         if measured is not None:
             await measured.finish(context, total, summary)
         watching.cancel_scope.cancel()
     return summary
+
+
+async def _run_displaced(context: Context, engine: Engine, look: Callable[[], list[Examined]]) -> None:
+    """Give the tasks new names that were done before, and whose names this run gave to others."""
+    works = await context.in_thread(look)
+    context.tally.tasks["skipped"] -= len(works)
+    await engine.run(iter(works), context.tally.finished + len(works))
 
 
 async def _in_order(halt: Halt, whole: Callable[[], Awaitable[Summary]]) -> Summary:

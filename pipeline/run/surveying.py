@@ -8,6 +8,7 @@ from typing import ClassVar
 import anyio
 from msgspec import Struct
 
+from pipeline.ledger.state import State
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined, Examiner
 from pipeline.run.progress import Paced, View
@@ -80,6 +81,19 @@ def rest(
         return
     for place, task in enumerate(prepared.tasks(selection)):
         yield examiner.as_done(task) if found.has(place) else task
+
+
+def displaced(
+    prepared: Prepared, selection: Selection, found: Survey, examiner: Examiner, state: State
+) -> list[Examined]:
+    """The tasks that were found done, of which this run gave a name to another task's result, looked at again."""
+    done = (task for place, task in enumerate(prepared.tasks(selection)) if found.has(place))
+    lines = ((task, examiner.as_done(task).last) for task in done)
+    return [
+        examiner.examine(task)
+        for task, last in lines
+        if last is not None and not state.owns(task.id, (output.path for output in last.outputs))
+    ]
 
 
 async def _show(context: Context, found: Survey, view: View) -> None:

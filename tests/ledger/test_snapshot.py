@@ -76,6 +76,7 @@ def answers(state: State) -> list[Any]:
         [state.generation(want) for want in wants],
         [state.invalid_known(line) for line in invalid],
         [state.knows_path(name) for name in names],
+        [state.owns(task, [name]) for task in TASKS for name in names],
         (state.open_sent, sorted(state.without_result)),
     ]
 

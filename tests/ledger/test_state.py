@@ -1,12 +1,15 @@
 import tracemalloc
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ledger.codec import encode
+from pipeline.ledger.holdings import Holdings
+from pipeline.ledger.packing import Rest, buffers_of, rest_of, restore
 from pipeline.ledger.places import Where
-from pipeline.ledger.records import Input, Record
+from pipeline.ledger.records import Input, Record, Settled
 from pipeline.ledger.replay import replay
 from pipeline.ledger.standing import History
 from pipeline.ledger.state import State
@@ -183,6 +186,48 @@ def test_images_that_may_have_been_billed_are_counted_apart() -> None:
         settled("d", "throttled", n=4),
     )
     assert (state.images, state.images_possible) == (2, 5)
+
+
+def test_a_name_is_its_tasks_own_until_another_gets_it() -> None:
+    """Made again, taken over or moved, it stays the task's; the last line that names it says whose it is."""
+    lines = [settled("a", "succeeded", paths=["x.png"]), settled("a", "succeeded", 2, paths=["x.png"])]
+    state = folded(*lines)
+    assert (state.owns("a", ["x.png"]), state.renamed) == (True, 0)
+    state = folded(*lines, settled("b", "succeeded", paths=["X.png"]))
+    assert (state.owns("a", ["x.png"]), state.owns("b", ["X.png"]), state.renamed) == (False, True, 1)
+    state = folded(*lines, settled("b", "succeeded", paths=["X.png"]), settled("a", "succeeded", 3, paths=["x.png"]))
+    assert (state.owns("a", ["x.png"]), state.owns("b", ["X.png"])) == (True, False)
+
+
+paths = st.lists(st.sampled_from(["1.png", "2.png", "1.jpg", "3"]), min_size=1, max_size=2, unique=True)
+namings = st.lists(
+    st.builds(lambda task, paths: settled(task, "succeeded", paths=paths), st.sampled_from("abc"), paths)
+)
+
+
+@given(namings, st.integers(0, 10))
+def test_whose_a_name_is_is_what_verify_says_too(records: list[Settled], kept: int) -> None:
+    """After any lines a task's result has its names where it is current; also after a snapshot."""
+    state, holdings = State(), Holdings()
+    for number, record in enumerate(records):
+        where = Where(0, 100 * number, 100)
+        if number == kept:
+            state = unpacked(state)
+        state.apply(record, where)
+        holdings.take(record, where)
+    for task in "abc":
+        where = state.task(task)  # type: ignore[assignment]  # None where it has no result
+        names = [output.path for output in records[where.offset // 100].outputs] if where else []
+        assert state.owns(task, names) == all(holdings.is_current(task, name, where) for name in names)
+
+
+def unpacked(state: State) -> State:
+    """The state as a snapshot brings it back."""
+    other = State()
+    for buffer, saved in zip(buffers_of(other), buffers_of(state), strict=True):
+        buffer[:] = saved  # type: ignore[assignment]  # each is of the other's type
+    restore(other, msgspec.msgpack.decode(msgspec.msgpack.encode(rest_of(state)), type=Rest))
+    return other
 
 
 tasks = st.sampled_from(["a", "b", "c"])

@@ -17,6 +17,7 @@ from pipeline.endpoint.reply import Reply
 from pipeline.errors import JobError, LockedError, RebuyError
 from pipeline.ledger.lock import FolderLock
 from pipeline.ledger.records import Reopened, Reused, Sent, Settled
+from pipeline.manifest.job import Job
 from pipeline.run.plan import plan
 from pipeline.run.status import status
 from pipeline.tasks.inputs import Unusable
@@ -45,6 +46,45 @@ async def test_a_changed_prompt_is_bought_and_the_old_result_kept(bench: Bench) 
     assert (summary.tasks["reused"], bench.posts) == (1, [])
     assert (bench.out / RESULT).read_bytes() == first
     assert (await bench.run(bench.job(**white("First")))).tasks["skipped"] == 1
+
+
+def named(bench: Bench, rows: str) -> Job:
+    """A job over a table of keys, inputs and names, saved as these lines."""
+    (bench.folder / "names.csv").write_text("key,file,name\n" + rows)
+    sets = [{"name": "set", "table": "names.csv", "key": "{{ row.key }}", "images": "in/{{ row.file }}"}]
+    return bench.job(image_sets=sets, output={"folder": "out", "spill": "spill", "path": "{{ row.name }}"})
+
+
+async def test_a_task_whose_name_was_given_to_another_is_not_done(bench: Bench) -> None:
+    """A name was corrected in the table, and another row has the old one now: both pictures are there, for nothing."""
+    bench.images("a", "b")
+    bench.say = lambda edit: answer(picture(len(bench.lines(Sent))))
+    await bench.run(named(bench, "1,a.png,red\n"))
+    job = named(bench, "1,a.png,crimson\n2,b.png,red\n")
+    summary = await bench.run(job)
+    assert (summary.exit, summary.tasks["done"], summary.tasks["reused"], summary.tasks["skipped"]) == (0, 1, 1, 0)
+    await settled_as(bench, job, {"crimson.png": picture(1), "red.png": picture(2)})
+
+
+async def test_a_name_that_went_to_another_in_an_earlier_run_is_missed(bench: Bench) -> None:
+    """That run was of other tasks only: the next one sees that the file under the name is not this task's."""
+    bench.images("a", "b")
+    bench.say = lambda edit: answer(picture(len(bench.lines(Sent))))
+    await bench.run(named(bench, "1,a.png,red\n"))
+    job = named(bench, "1,a.png,crimson\n2,b.png,red\n")
+    await bench.run(job, only="set/2/*")
+    assert plan(job).tasks["reused"] == status(job).tasks["pending"] == 1
+    summary = await bench.run(job)
+    assert (summary.exit, summary.tasks["reused"], summary.tasks["skipped"], bench.posts) == (0, 1, 1, [])
+    await settled_as(bench, job, {"crimson.png": picture(1), "red.png": picture(2)})
+
+
+async def settled_as(bench: Bench, job: Job, files: dict[str, bytes]) -> None:
+    """These are the files, and a further run has nothing to do."""
+    assert {path: (bench.out / path).read_bytes() for path in bench.files()} == files
+    lines = len(bench.lines(Reused))
+    assert (await bench.run(job)).tasks["skipped"] == len(files)
+    assert (bench.posts, len(bench.lines(Reused)), bench.parts()) == ([], lines, set())
 
 
 async def test_a_foreign_file_that_came_during_a_run_stays_when_its_task_is_made_again(bench: Bench) -> None:
