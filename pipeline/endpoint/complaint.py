@@ -31,10 +31,12 @@ _PRINTED = re.compile(
           | b?'(?:[^'\\]|\\[\\'nrtxuU])*+' | b?"(?:[^"\\]|\\[\\"nrtxuU])*+" )*+""",
     re.VERBOSE,
 )
-# `litellm.RateLimitError: RateLimitError: OpenAIException - {…}`, `Error code: 429 - {…}`, or both behind each other.
+# `litellm.RateLimitError: RateLimitError: OpenAIException - {…}`, `Error code: 429 - {…}`, or both behind each other;
+# also `litellm.RateLimitError: {…}`.
 _WRAPPING = re.compile(
-    r"(?:[\w. ]{1,80}: ){0,9}"
-    r"(?:\w{1,80}Exception[\w ]{0,80} - (?:Error code: \d{1,4} - )?|Error code: \d{1,4} - )(?:\[|b['\"])?(?=\{)"
+    r"(?:(?:[\w. ]{1,80}: ){0,9}"
+    r"(?:\w{1,80}Exception[\w ]{0,80} - (?:Error code: \d{1,4} - )?|Error code: \d{1,4} - )"
+    r"|litellm\.\w{1,80}: (?:[\w. ]{1,80}: ){0,9})(?:\[|b['\"])?(?=\{)"
 )
 _LONGEST = 20_000
 _DEEPEST = 3

@@ -33,7 +33,7 @@ def answers(state: State, records: list[Record]) -> list[Any]:
         (state.money.total, state.money.days()),
         [(task, state.task(task), state.done_as(task), state.tried(task)) for task in tasks],
         [
-            (want, *msgspec.structs.astuple(one)[:-1], list(one.sources))
+            (want, one.mark, *msgspec.structs.astuple(one)[:-2], list(one.sources))
             for want, one in zip(wants, histories, strict=True)
         ],
         [state.generation(base) for base in bases],
