@@ -40,7 +40,7 @@ from pipeline.run.surveying import displaced, rest, surveyed
 from pipeline.tasks.expand import Prepared, prepare
 from pipeline.tasks.select import Selection
 
-HELD_INPUTS = 64_000_000
+HELD_INPUTS = 32_000_000
 """Most bytes of inputs in memory that were looked at and are not sent yet."""
 
 OnEnd = Callable[[End, Path], None]
