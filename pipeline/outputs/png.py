@@ -7,8 +7,8 @@ Contract:
    can be wrong, else it is left to Pillow, in a copy of the file that has one pixel: a text or palette that it refuses
    does not pass. Text that it takes for an order of its own about the pixels is left to decoding.
 3. `whole` inflates all pixel data, checksum and filters included: then nothing passes that Pillow refuses. Without it
-   only the first `START` bytes are inflated; what may pass is pixel data that its writer compressed wrongly further on,
-   under checksums that are right.
+   only the first `START` bytes are inflated, and must make rows at a rate that brings more than a quarter of them; what
+   may pass is pixel data that its writer compressed wrongly, swapped or left out in part, under right checksums.
 4. Memory is bounded: by what `PIECE` bytes inflate to, 17 MB, whatever the header says.
 
 Rules of the format: https://www.w3.org/TR/png-3/.
@@ -26,6 +26,9 @@ from zlib_ng import zlib_ng
 
 from pipeline.decode import MAX_PIXELS, Picture, decode
 from pipeline.outputs.pixels import Pixels
+
+_LACK: Final = 4
+"""Times the rows that pixel data would make at the rate of its beginning that a picture may have."""
 
 START: Final = 4096
 """Bytes of pixel data that are always inflated."""
@@ -171,7 +174,7 @@ def _inflates(pixels: list[memoryview], header: _Header, whole: bool) -> bool:
         return False
     if inflater.eof:
         return seen == expected
-    return not whole and size > START
+    return not whole and size > START and seen * size * _LACK > expected * START
 
 
 def _pieces(pixels: list[memoryview], left: int) -> Iterator[memoryview]:

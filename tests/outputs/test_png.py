@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from unittest.mock import Mock
 
 import pytest
@@ -13,7 +15,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from pipeline.decode import Picture, decode
 from pipeline.outputs import png
-from pipeline.outputs.png import sound_png
+from pipeline.outputs.png import START, sound_png
 from tests.outputs import samples
 
 LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9}
@@ -132,3 +134,28 @@ def test_a_harmless_chunk_does_not_cover_a_bad_one() -> None:
     data = samples.png_of([parts[0], (b"caBX", b"x"), bomb, (b"gAMA", struct.pack(">I", 1)), *parts[1:]])
     assert not is_taken(data)
     assert sound_png(data, whole=True) is None
+
+
+def noisy(left_out: Callable[[bytes], bytes], height: int = 600) -> bytes:
+    """A picture of noise without what `left_out` takes from its pixel data, all checksums right."""
+    picture = Image.frombytes("RGB", (600, height), Random(1).randbytes(600 * height * 3))
+    parts = samples.chunks(samples.saved(picture, "PNG"))
+    pixels = left_out(b"".join(data for kind, data in parts if kind == b"IDAT"))
+    return samples.png_of([parts[0], (b"IDAT", pixels), (b"IEND", b"")])
+
+
+@pytest.mark.parametrize("kept", [lambda size: START + 1, lambda size: size // 10, lambda size: size // 5])
+def test_a_picture_most_of_which_is_missing_does_not_pass(kept: Callable[[int], int]) -> None:
+    """Its writer stopped early and closed the file in order: the rows that its beginning makes tell."""
+    data = noisy(lambda pixels: pixels[: kept(len(pixels))])
+    assert not is_taken(data)
+    assert sound_png(data, whole=False) is None
+    assert sound_png(noisy(lambda pixels: pixels), whole=False) is not None
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_plain_margin_above_what_is_detailed_needs_no_decoding() -> None:
+    """Product photos have one: few bytes make many rows."""
+    picture = Image.new("RGB", (600, 600), "white")
+    picture.paste(Image.frombytes("RGB", (400, 400), Random(2).randbytes(480_000)), (100, 100))
+    assert sound_png(samples.saved(picture, "PNG"), whole=False) is not None
