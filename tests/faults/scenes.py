@@ -74,9 +74,9 @@ def new(_: Trial) -> None:
     """Nothing was done yet."""
 
 
-def all_in_flight(trial: Trial) -> Process:
+def all_in_flight(trial: Trial, latency: str = "") -> Process:
     """A run that has as many requests in flight as it may."""
-    trial.endpoint.show("latency=0.5s" if trial.concurrency < 4 else "latency=3s")
+    trial.endpoint.show(latency or ("latency=0.5s" if trial.concurrency < 4 else "latency=3s"))
     process = trial.start()
     wait_until(lambda: trial.endpoint.bill.in_flight == trial.concurrency or process.ended())
     return process
@@ -112,12 +112,12 @@ def linked(trial: Trial) -> None:
 
 def spilled(trial: Trial) -> None:
     """Results wait in the spill folder, as the output folder was away."""
-    process = all_in_flight(trial)
+    process = all_in_flight(trial, "latency=3s")
     aside = trial.folder / "aside"
     trial.out.rename(aside)
     process.wait().with_exit(7)
     aside.rename(trial.out)
-    assert trial.spilled()
+    assert len(trial.spilled()) == trial.concurrency
 
 
 def finished(trial: Trial) -> None:

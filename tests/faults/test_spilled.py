@@ -92,7 +92,7 @@ def test_a_kill_while_spilled_results_are_taken_in_loses_none(ground: Callable[[
 
 
 @pytest.mark.parametrize(
-    "point", [Point("write", 8), Point("fdatasync", 9), Point("fsync", 8), Point("rename", 1)], ids=str
+    "point", [Point("write", 5), Point("fdatasync", 5), Point("fsync", 8), Point("rename", 1)], ids=str
 )
 def test_a_kill_while_results_are_spilled_costs_at_most_these(ground: Callable[[str], Ground], point: Point) -> None:
     """A result is in the spill folder whole, or its attempt is in doubt."""
