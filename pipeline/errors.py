@@ -73,6 +73,9 @@ class JobError(RetouchError):
         self.problems = tuple(problems)
         super().__init__("\n".join(listed(self.problems)))
 
+    def __reduce__(self) -> tuple[type[JobError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
 
 class LockedError(RetouchError):
     """Another process holds the lock of the output folder."""

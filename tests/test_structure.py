@@ -27,7 +27,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(MIDDLE, LEAVES | {"manifest"}),
     "sandbox": LEAVES,
     "run": LEAVES | MIDDLE | {"manifest"},
-    "cli": LEAVES | MIDDLE | {"manifest", "run"},
+    "processes": LEAVES | MIDDLE | {"manifest", "run"},
+    "cli": LEAVES | MIDDLE | {"manifest", "run", "processes"},
     # The package itself offers the Python API of `run`, and its errors.
     "": LEAVES | {"manifest", "run"},
 }

@@ -26,6 +26,9 @@ SHOWN = 5
 @click.option(
     "--concurrency", type=Whole(), metavar="C", help="Most requests in flight, instead of limits.concurrency."
 )
+@click.option(
+    "--processes", type=Whole(), metavar="N", help="Share the job among N processes, for more than one core can do."
+)
 @click.option("--retry", metavar="WHAT", help="Try again what 'failed', is 'held', or 'failed,held'.")
 @click.option("--redo", metavar="GLOB", help="Buy new results of finished tasks whose id matches.")
 @click.option("--yes", is_flag=True, help="Buy again even more finished tasks than rerun.limit allows.")
@@ -47,6 +50,7 @@ def command(
     only: str | None,
     sample: int | None,
     shard: str | None,
+    processes: int | None,
     retry: str | None,
     max_cost: str | None,
     verbose: bool,
@@ -79,7 +83,13 @@ def command(
     import pipeline.run.perform  # noqa: F401 - all that a run needs, before the process settles
 
     settle()
-    summary = run_with(loaded, flags, view=view_for(quiet=quiet, verbose=verbose), signals=True)
+    view = view_for(quiet=quiet, verbose=verbose)
+    if processes is None:
+        summary = run_with(loaded, flags, view=view, signals=True)
+    else:
+        from pipeline.processes.parent import run_in_processes
+
+        summary = run_in_processes(loaded, flags, processes, view=view)
     for line in failure_lines(summary, job, sandbox=flags.sandbox):
         say(line)
     if not quiet and summary.ledger is not None:

@@ -32,6 +32,7 @@ from pipeline.run.measuring import Measured, measuring
 from pipeline.run.model_checks import check_models, utc_day
 from pipeline.run.progress import View, snapshot
 from pipeline.run.session import Opened, open_run, real_chance
+from pipeline.run.share import Share
 from pipeline.run.signals import listen
 from pipeline.run.stops import heed_stops
 from pipeline.run.summary import Summary, attempt_counts, summarise, task_counts, usage_counts
@@ -54,10 +55,11 @@ async def perform(
     signals: bool = False,
     on_end: OnEnd | None = None,
     chance: Chance | None = None,
+    share: Share | None = None,
 ) -> Summary:
-    """Run a job; the one way in for the command line and the Python API.
+    """Run a job, or a `share` of it; the one way in for the command line and the Python API.
 
-    Raises JobError, LockedError, RebuyError or StorageError where the run cannot begin.
+    Raises JobError, LockedError, RebuyError or StorageError where the run cannot begin, and StoodDownError.
     """
     chance = chance or real_chance()
     started = chance.clock()
@@ -66,12 +68,17 @@ async def perform(
         job = override(job, {"limits.concurrency": flags.concurrency})
     async with measuring(job.manifest.name, flags, view.note) as measured, _endpoint(job, flags) as (job, keys):
         now = chance.now().timestamp()
-        prepared = await to_thread.run_sync(_prepared, job, flags, now, view.note, limiter=CapacityLimiter(1))
+        if share is not None:
+            prepared = share.prepared
+        else:
+            prepared = await to_thread.run_sync(prepared_for, job, flags, now, view.note, limiter=CapacityLimiter(1))
         halt = Halt(view.note)
 
         async def whole() -> Summary:
             async with open_run(job, flags, halt, chance, keys, started) as opened:
-                return await _performed(opened, prepared, flags, view, measured, on_end, started, signals=signals)
+                return await _performed(
+                    opened, prepared, flags, view, measured, on_end, started, share, signals=signals
+                )
 
         try:
             return await _in_order(halt, whole)
@@ -89,7 +96,15 @@ def the_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _prepared(job: Job, flags: Flags, now: float, note: Callable[[str], None]) -> Prepared:
+async def tidy(job: Job, flags: Flags, view: View) -> Summary:
+    """Finish what killed runs left in any ledger, and send nothing; `flags` are of no shard. Raises as `perform`."""
+    chance = real_chance()
+    started = chance.clock()
+    async with open_run(job, flags, Halt(view.note), chance, keys_of(job), started) as opened:
+        return await _finish(opened.context, flags, started)
+
+
+def prepared_for(job: Job, flags: Flags, now: float, note: Callable[[str], None]) -> Prepared:
     """The job's tasks, once all that can be told before the first request is right; `note` hears of ageing models."""
     checked = check_models(job, utc_day(now), max_cost=flags.max_cost is not None)
     prepared = prepare(job, now, checked.problems)
@@ -119,11 +134,14 @@ async def _performed(
     measured: Measured | None,
     on_end: OnEnd | None,
     started: float,
+    share: Share | None,
     *,
     signals: bool,
 ) -> Summary:
     context = opened.context
     selection = Selection(only=flags.only, shard=flags.shard, sample=flags.sample)
+    if share is not None:
+        selection = Selection(only=flags.only, items=share.items)
     held, unnamed = Room(HELD_INPUTS), context.unnamed.whys
     examiner = Examiner(
         context.job, context.state, context.ledgers, context.folder, opened.cache, room=held, unnamed=unnamed
@@ -131,8 +149,9 @@ async def _performed(
     engine = Engine(context, examiner, ItemLimit(flags.limit), partial(_pass_on, on_end, context.folder.root))
     async with anyio.create_task_group() as watching:
         if signals:
-            watching.start_soon(listen, context)
-        found = await surveyed(context, Surveyor(context, examiner, opened.cache, flags), prepared, selection, view)
+            watching.start_soon(listen if share is None else share.listen, context)
+        surveyor = Surveyor(context, examiner, opened.cache, flags)
+        found = await surveyed(context, surveyor, prepared, selection, view, share)
         total = found.total
         engine.take_over(found, heard=on_end is not None)
         watching.start_soon(_stop_at_deadline, context)

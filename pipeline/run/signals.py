@@ -28,7 +28,7 @@ async def listen(context: Context) -> None:
 
 def obey(context: Context, number: signal.Signals, heard: int, patience: TaskGroup) -> None:
     """Do what the `heard`th signal asks; after the first, `limits.drain` is how long the user has patience."""
-    reason = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+    reason = stop_of(number)
     if heard == 1:
         flying = context.gauge.in_flight
         context.halt.drain(reason, f"stopping: {flying} requests in flight may finish; once more cancels them")
@@ -38,6 +38,11 @@ def obey(context: Context, number: signal.Signals, heard: int, patience: TaskGro
         context.halt.cancel()
     else:
         os._exit(int(reason))
+
+
+def stop_of(number: signal.Signals) -> Exit:
+    """The reason that a signal is for a run to stop."""
+    return Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
 
 
 async def _cancel_later(context: Context) -> None:

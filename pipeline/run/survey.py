@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 from msgspec import Struct, field
 
-from pipeline.errors import JobError, Problem, RebuyError
+from pipeline.errors import Problem, RebuyError
 from pipeline.ledger.done import Done
 from pipeline.ledger.records import Reopened
 from pipeline.ledger.state import State
@@ -174,14 +174,12 @@ def reopening(work: Examined, flags: Flags) -> Reopened | None:
     return Reopened(task=work.task.id, fingerprint=wanted, base=work.base, generation=generation)
 
 
-def refuse(found: Survey, limit: float, *, yes: bool) -> None:
-    """Raises JobError for unusable images, and RebuyError where more than `limit` would be bought again."""
-    if found.problems:
-        raise JobError(found.problems)
-    if yes or found.again <= FEW or found.again <= limit * found.done_before:
+def refuse(again: int, done_before: int, limit: float) -> None:
+    """Raises RebuyError where more than `limit` of the tasks done before would be bought again."""
+    if again <= FEW or again <= limit * done_before:
         return
     raise RebuyError(
-        f"{found.again} of {found.done_before} tasks that were done before would be bought again, because outputs are "
+        f"{again} of {done_before} tasks that were done before would be bought again, because outputs are "
         f"missing or input files changed; rerun.limit allows {limit:.0%}. Nothing was sent\n"
         "hint: is a disk not mounted, or did a tool rewrite every photo? `retouch plan` shows what changed; --yes goes "
         "on, rerun.changed: keep and rerun.missing: keep leave such tasks as they are"

@@ -8,10 +8,12 @@ from typing import ClassVar
 import anyio
 from msgspec import Struct
 
+from pipeline.errors import JobError
 from pipeline.ledger.state import State
 from pipeline.run.context import Context
 from pipeline.run.examine import Examined, Examiner
 from pipeline.run.progress import Paced, View
+from pipeline.run.share import Share, Weight
 from pipeline.run.survey import Survey, Surveyor, refuse
 from pipeline.tasks.expand import Prepared
 from pipeline.tasks.select import Selection
@@ -53,23 +55,39 @@ class Rest:
 
 
 async def surveyed(
-    context: Context, surveyor: Surveyor, prepared: Prepared, selection: Selection, view: View
+    context: Context,
+    surveyor: Surveyor,
+    prepared: Prepared,
+    selection: Selection,
+    view: View,
+    share: Share | None = None,
 ) -> Survey:
     """Look at what was done, reopen what is to be reopened; the view shows how far the look is.
 
-    Raises JobError for unusable images, and RebuyError where too much would be bought again.
+    Raises JobError for unusable images, and RebuyError where too much would be bought again, by all shares together.
     """
     found = Survey(await context.in_thread(lambda: prepared.count(selection)))
-    if not surveyor.is_needed:
-        return found
+    if surveyor.is_needed:
+        await _looked(context, surveyor, prepared, selection, view, found)
+    weight = Weight(found.done_before, found.again)
+    if share is not None:
+        weight = await share.weigh(weight)
+    if not surveyor.yes:
+        refuse(weight.again, weight.done_before, context.job.manifest.rerun.limit)
+    for line in found.reopen.values():
+        await context.append(line)
+    return found
+
+
+async def _looked(
+    context: Context, surveyor: Surveyor, prepared: Prepared, selection: Selection, view: View, found: Survey
+) -> None:
     async with anyio.create_task_group() as showing:
         showing.start_soon(_show, context, found, view)
         await context.in_thread(lambda: surveyor.look(prepared, selection, found))
         showing.cancel_scope.cancel()
-    refuse(found, context.job.manifest.rerun.limit, yes=surveyor.yes)
-    for line in found.reopen.values():
-        await context.append(line)
-    return found
+    if found.problems:
+        raise JobError(found.problems)
 
 
 def rest(

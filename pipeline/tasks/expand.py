@@ -58,11 +58,11 @@ class Prepared(Struct, frozen=True):
         """
         report = report or _refuse
         asks = self.asks()
-        takes, chosen_ids = _item_filter(self, selection), selection.task_filter()
+        takes, chosen_ids = self.item_filter(selection), selection.task_filter()
         wanted = _both(chosen_ids, pick)
         for chosen in _rounds(self, asks):
-            for listing, own in zip(self.listings, chosen, strict=True):
-                for item in listing.items(report) if own else ():
+            for number, (listing, own) in enumerate(zip(self.listings, chosen, strict=True)):
+                for item in selection.of_set(number, listing.items(report)) if own else ():
                     for ask in own if takes(item) else ():
                         if pick is not None and pick.passes_over(_count(ask, item, chosen_ids)):
                             continue
@@ -75,9 +75,23 @@ class Prepared(Struct, frozen=True):
         """How many tasks are selected; renders none of them. Raises JobError as `tasks` does."""
         if selection == EVERYTHING:
             return self.total
-        takes, wanted = _item_filter(self, selection), selection.task_filter()
-        chosen = ((item, own) for item, own in _pairs(self) if takes(item))
+        takes, wanted = self.item_filter(selection), selection.task_filter()
+        chosen = ((item, own) for item, own in _pairs(self, selection) if takes(item))
         return sum(_count(ask, item, wanted) for item, own in chosen for ask in own)
+
+    def item_filter(self, selection: Selection) -> Callable[[Item], bool]:
+        """Whether an item is in the shard and the sample; a sample is of the items that have a wanted task."""
+        if selection.sample is None:
+            return lambda item: selection.takes_item(item.set, item.key)
+        wanted = selection.task_filter()
+        items = (
+            (item.set, item.key)
+            for item, own in _pairs(self, selection)
+            if selection.takes_item(item.set, item.key)
+            and (wanted is None or any(wanted(task) for ask in own for task in ask.ids(item)))
+        )
+        digests = sampled(items, selection.sample)
+        return lambda item: item_digest(item.set, item.key) in digests
 
     def doubts(self) -> Iterator[Problem]:
         """What is fine as it is written and may not be what was meant. Raises JobError as `tasks` does."""
@@ -164,9 +178,9 @@ def _rounds(prepared: Prepared, asks: Sequence[Sequence[Ask]]) -> Iterator[list[
         yield [[ask for ask in own if ask.asked is asked] for own in asks]
 
 
-def _pairs(prepared: Prepared) -> Iterator[tuple[Item, list[Ask]]]:
-    for listing, own in zip(prepared.listings, prepared.asks(), strict=True):
-        for item in listing.items(_refuse):
+def _pairs(prepared: Prepared, selection: Selection) -> Iterator[tuple[Item, list[Ask]]]:
+    for number, (listing, own) in enumerate(zip(prepared.listings, prepared.asks(), strict=True)):
+        for item in selection.of_set(number, listing.items(_refuse)):
             yield item, own
 
 
@@ -184,21 +198,6 @@ def _both(first: Callable[[str], bool] | None, then: Callable[[str], bool] | Non
 
 def _refuse(problem: Problem) -> None:
     raise JobError([problem])
-
-
-def _item_filter(prepared: Prepared, selection: Selection) -> Callable[[Item], bool]:
-    """Whether an item is in the shard and the sample; a sample is of the items that have a wanted task."""
-    if selection.sample is None:
-        return lambda item: selection.takes_item(item.set, item.key)
-    wanted = selection.task_filter()
-    items = (
-        (item.set, item.key)
-        for item, own in _pairs(prepared)
-        if selection.takes_item(item.set, item.key)
-        and (wanted is None or any(wanted(task) for ask in own for task in ask.ids(item)))
-    )
-    digests = sampled(items, selection.sample)
-    return lambda item: item_digest(item.set, item.key) in digests
 
 
 def _listing(job: Job, source: Source, now: float, report: Report) -> Listing | None:

@@ -5,22 +5,30 @@ from __future__ import annotations
 import fnmatch
 import heapq
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import compress
 from typing import Protocol
 from unicodedata import normalize
 
 from msgspec import Struct
 
 from pipeline.tasks.identity import item_digest, shard_of
+from pipeline.tasks.task import Item
 
 
 class Selection(Struct, frozen=True):
     """A part of a job: tasks whose id matches the glob `only` (`*` spans `/` too), the items of `shard` (I, N),
-    `sample` items spread over what those leave."""
+    `sample` items spread over what those leave. `items` picks items by their places: it has a byte for each item of
+    each image set, which is not 0 for one that is taken; None takes all."""
 
     only: str | None = None
     shard: tuple[int, int] | None = None
     sample: int | None = None
+    items: tuple[bytes, ...] | None = None
+
+    def of_set(self, number: int, items: Iterator[Item]) -> Iterator[Item]:
+        """Those items of an image set that are taken by their places."""
+        return items if self.items is None else compress(items, self.items[number])
 
     def takes_item(self, set_name: str, key: str) -> bool:
         """Whether the shard has the item."""
