@@ -8,11 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from types import MappingProxyType
@@ -106,25 +104,21 @@ def rival(name: str, ground: Ground, work: Work) -> Measured:
     return Measured(len(work.items), json.loads(taken.said)["seconds"], taken.wall, taken.cpu, taken.memory)
 
 
-def retouch(ground: Ground, work: Work, *, check: str | None = None, shards: int = 1) -> Measured:
+def retouch(ground: Ground, work: Work, *, check: str | None = None, processes: int | None = None) -> Measured:
     """`retouch run` with all that it does by default, timed from the first `sent` to the last `settled` of the ledger.
 
-    `check` is `output.check`, None for the default; `shards` runs at once share the work and the requests at once.
+    `check` is `output.check`, None for the default; `processes` is what `--processes` is given, None where it is not.
     """
     manifest = ground.folder / "job.yaml"
     described = job(ground, work)
     if check is not None:
         described["output"]["check"] = check
-    described["limits"]["concurrency"] //= shards
     manifest.write_text(json.dumps(described))
     run = [RETOUCH, "run", str(manifest), "--json"]
-    commands = [run if shards == 1 else [*run, "--shard", f"{shard}/{shards}"] for shard in range(1, shards + 1)]
-    with ThreadPoolExecutor(shards) as pool:
-        taken = list(pool.map(partial(launch, ground.folder), commands))
+    taken = launch(ground.folder, run if processes is None else [*run, "--processes", str(processes)])
     _check(work, ground.picture, Path(work.folder, "photos"))
-    seconds, wall = from_sent_to_settled(Path(work.folder)), max(each.wall for each in taken)
-    cpu, memory = sum(each.cpu for each in taken), sum(each.memory for each in taken)
-    return Measured(len(work.items), seconds, wall, cpu, memory)
+    seconds = from_sent_to_settled(Path(work.folder))
+    return Measured(len(work.items), seconds, taken.wall, taken.cpu, taken.memory)
 
 
 def from_sent_to_settled(folder: Path) -> float:
