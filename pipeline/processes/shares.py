@@ -21,6 +21,9 @@ from pipeline.tasks.task import Item
 _LOOKED_AT: Final = 1024
 """Bytes from an image's beginning and from its middle that are read: with its length they tell most images apart."""
 
+_REMEMBERED: Final = 100_000
+"""Images that are given out by turns; of more chance makes shares that are as even. Bounds memory."""
+
 L = TypeVar("L", Limits, EndpointLimits)
 
 
@@ -31,18 +34,26 @@ def items_of(prepared: Prepared, selection: Selection, count: int) -> list[tuple
     item decides. It is looked at once, here, so that no later change makes an item two processes' or nobody's.
     Raises JobError where a table changed meanwhile.
     """
-    takes = prepared.item_filter(selection)
+    takes, owner_of = prepared.item_filter(selection), _Owners(count)
     owners = [
-        bytes(owner_of(item, count) if takes(item) else 0 for item in listing.items(_refuse))
-        for listing in prepared.listings
+        bytes(owner_of(item) if takes(item) else 0 for item in listing.items(_refuse)) for listing in prepared.listings
     ]
     return [tuple(each.translate(_only(number)) for each in owners) for number in range(1, count + 1)]
 
 
-def owner_of(item: Item, count: int) -> int:
-    """The number of the process, from 1 to `count`, that has an item."""
-    sign = _sign(item.images[0]) if item.images else b""
-    return int.from_bytes(sha256(sign).digest()[:8], "big") % count + 1
+class _Owners:
+    """Gives images to processes by turns, and one that was there before to the process that has it."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._known: dict[bytes, int] = {}
+
+    def __call__(self, item: Item) -> int:
+        """The number of the process, from 1 on, that has an item."""
+        sign = sha256(_sign(item.images[0]) if item.images else b"").digest()[:16]
+        if len(self._known) < _REMEMBERED:
+            return self._known.setdefault(sign, len(self._known) % self._count + 1)
+        return self._known.get(sign) or int.from_bytes(sign, "big") % self._count + 1
 
 
 def _sign(path: str) -> bytes:
