@@ -11,7 +11,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 SMALL = """
 version: 1
 name: small
-request: {model: gpt-image-1.5}
+request: {model: gpt-image-2}
 image_sets: [{name: photos, images: "*.png"}]
 prompts: [{name: white, text: A white background.}]
 output: {folder: out}

@@ -101,7 +101,7 @@ def _fields(base: Request, own: Request, place: str, prompt: str) -> Iterator[Pr
     sent = base.sent_fields() | own.sent_fields()
     form = sent.get("output_format", "png")
     if "model" not in sent:
-        expected = "expected model, such as gpt-image-1.5, here or in the prompt's own request"
+        expected = "expected model, such as gpt-image-2, here or in the prompt's own request"
         yield Problem(f"no model is set for the prompt '{prompt}'", expected, "request")
     if "output_compression" in sent and form == "png":
         where = f"{'request' if own.output_compression is None else place}.output_compression"

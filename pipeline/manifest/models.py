@@ -29,7 +29,7 @@ class Request(Model):
     """Fields of the images/edits request; only those that are set are sent."""
 
     model: Text | None = None
-    """Model that serves the request, such as gpt-image-1.5."""
+    """Model that serves the request, such as gpt-image-2."""
     size: PixelSize | None = None
     """auto, or WIDTHxHEIGHT in pixels."""
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max"] | None = None

@@ -91,7 +91,7 @@ KEYS = [
     of_job("no output folder", "job.yaml:6:1: output.folder: is missing; expected text", output="{spill: spill}"),
     of_job(
         "no model",
-        "job.yaml:3:1: request: no model is set for the prompt 'white'; expected model, such as gpt-image-1.5, here or in the prompt's own request",
+        "job.yaml:3:1: request: no model is set for the prompt 'white'; expected model, such as gpt-image-2, here or in the prompt's own request",
         request="{size: 1024x1024}",
     ),
     of_text(

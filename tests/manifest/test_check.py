@@ -22,7 +22,7 @@ BAD = [
     ("prompts", f"[{PROMPT}}}, {{name: P, text: x}}]", "5:33: prompts[1].name: a second prompt named 'P', case aside; prompts[0].name has the name; expected another name"),
     ("prompts", f"[{PROMPT}, image_sets: [aa]}}]", "5:44: prompts[0].image_sets[0]: no image set 'aa'; did you mean 'a'? known: a"),
     ("prompts", f"[{PROMPT}, image_sets: [a, a]}}]", "5:47: prompts[0].image_sets[1]: the image set 'a' is named twice; expected it once"),
-    ("request", "{}", "3:1: request: no model is set for the prompt 'p'; expected model, such as gpt-image-1.5, here or in the prompt's own request"),
+    ("request", "{}", "3:1: request: no model is set for the prompt 'p'; expected model, such as gpt-image-2, here or in the prompt's own request"),
     ("request", "{model: m, output_compression: 50}", "3:21: request.output_compression: a png cannot be compressed by degrees; expected output_format: jpeg or webp with it"),
     ("prompts", f"[{PROMPT}, request: {{output_compression: 50}}}}]", "5:41: prompts[0].request.output_compression: a png cannot be compressed by degrees; expected output_format: jpeg or webp with it"),
     ("request", "{model: m, output_format: jpeg, background: transparent}", "3:42: request.background: a jpeg cannot be transparent; expected output_format: png or webp with it"),
