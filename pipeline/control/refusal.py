@@ -54,7 +54,7 @@ class Refusal(Struct, frozen=True):
     @property
     def message(self) -> str:
         """What holds the run up, and what to do, for the user."""
-        whose = f"{self.cap}" if self.sharers == 1 else f"this shard's part (of {self.sharers}) of {self.cap}"
+        whose = f"{self.cap}" if self.sharers == 1 else f"one of {self.sharers} parts of {self.cap}"
         if self.amount is None:
             return f"{self.cap}: what the next request may cost is not known; give its model a price, or lift the cap"
         return f"{whose}: {self._standing(self.amount)}; {self._way_on()}"

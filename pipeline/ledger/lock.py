@@ -2,7 +2,8 @@
 
 Contract:
 
-1. An unsharded run holds `.lock` exclusively. Shard I of N holds `.lock` shared and `.lock-I-of-N` exclusively.
+1. An unsharded run holds `.lock` exclusively. Shard I of N holds `.lock` shared and `.lock-I-of-N` exclusively. A run
+   in several processes holds `.lock` exclusively until the last of them has ended, and each the lock of its shard.
 2. The lock is flock's, on an open file: it ends with the process however that ends, and unlike lockf's it survives the
    closing of another descriptor. The files are never unlinked: a second process could lock the new file of that name.
 3. It is never waited for. Who holds it stands in the file, for the message only: it decides nothing.
@@ -48,36 +49,36 @@ def _read(fd: int) -> str:
 class FolderLock:
     """Context manager that holds the lock of an output folder, which must exist; `shard` is (I, N), I from 1.
 
+    `within` says that the run is a part of one whose process, which forked this one, holds `.lock`.
+
     Raises on entering:
         LockedError: another run holds it; the text names its process.
         StorageError: the lock's file cannot be opened, or the file system has no flock.
     """
 
-    def __init__(self, folder: Path, shard: tuple[int, int] | None = None) -> None:
+    def __init__(self, folder: Path, shard: tuple[int, int] | None = None, *, within: bool = False) -> None:
         self._folder = folder
         self._shard = shard
+        self._within = within
         self._fds: list[int] = []
 
     def __enter__(self) -> Self:
         try:
-            whole = self._open(".lock")
-            if self._shard is None:
-                self._take(whole, fcntl.LOCK_EX)
-            else:
-                self._take(whole, fcntl.LOCK_SH)
+            if not self._within:
+                self._take(self._open(".lock"), fcntl.LOCK_EX if self._shard is None else fcntl.LOCK_SH)
+            if self._shard is not None:
                 self._take(self._open(".lock-{}-of-{}".format(*self._shard)), fcntl.LOCK_EX)
         except BaseException:
             self._release()
             raise
-        _sign(
-            self._fds[-1], f"pid {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z"
-        )
+        now = datetime.now(UTC)
+        self._sign(f"pid {os.getpid()} on {socket.gethostname()} since {now:%Y-%m-%d %H:%M:%S}Z")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _sign(self._fds[-1], "")
+        self._sign("")
         self._release()
 
     def _open(self, name: str) -> int:
@@ -116,9 +117,9 @@ class FolderLock:
             fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
-
-def _sign(fd: int, text: str) -> None:
-    """Say in the file who holds it; a full disk must not keep a run from finishing what it paid for."""
-    with contextlib.suppress(OSError):
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, text.encode(), 0)
+    def _sign(self, text: str) -> None:
+        """Say in the file who holds it; a full disk must not keep a run from finishing what it paid for."""
+        for fd in self._fds[-1:]:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, text.encode(), 0)

@@ -60,14 +60,16 @@ class Parent:
         self._heard, self._told = heard, told
         self._verdict = anyio.Event()
         self._together: Weight | None = None
+        self._silent = False
 
     def update(self, moment: Moment) -> None:
         """Tell how far it is, unless the parent has not read the last of it."""
         send(self._told, moment, dispensable=True)
 
     def note(self, text: str) -> None:
-        """Tell a line for the user."""
-        send(self._told, text)
+        """Tell a line for the user, but for what the parent tells once for all."""
+        if not self._silent:
+            send(self._told, text)
 
     def close(self) -> None:
         """The end tells itself."""
@@ -90,8 +92,10 @@ class Parent:
                     self._verdict.set()
                 else:
                     heard += 1
+                    self._silent = True
                     obey(context, message, heard, patience)
-            context.halt.drain(Exit.TERMINATED, "the process that began this run is gone")
+                    self._silent = False
+            obey(context, signal.SIGTERM, 1, patience)  # the one that began this run is gone
             self._verdict.set()
 
 
@@ -116,6 +120,7 @@ def become(work: Work, heard: int, told: int, others: Iterable[int]) -> NoReturn
     try:
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
         for fd in others:
             os.close(fd)
         send(told, _ended(work, Parent(heard, told)))

@@ -1,8 +1,10 @@
-"""What earlier runs left that no shard of the next one brings in order: each shard recovers its own ledger alone."""
+"""What earlier runs left, which one process brings in order before several go on.
+
+A shard recovers its own ledger alone, and may have other items now than the one that wrote it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -17,16 +19,16 @@ _TAIL: Final = 1 << 20
 """Bytes at a ledger's end in which its last line lies."""
 
 
-def any_left(folder: Path, spill: Spill, own: Collection[str]) -> bool:
-    """Whether a ledger that is not among the names `own` lacks its end, or results wait for their names.
+def any_left(folder: Path, spill: Spill) -> bool:
+    """Whether a ledger lacks its end, or results wait for their names.
 
     Raises StorageError where that cannot be told.
     """
-    others = [path for path in folder.glob("ledger*.jsonl") if path.name not in own]
-    if not others:
+    ledgers = list(folder.glob("ledger*.jsonl"))
+    if not ledgers:
         return False
     parts = folder / PARTS
-    return any(not _ended(path) for path in others) or bool(spill.waiting()) or any(parts.glob("*.part"))
+    return any(not _ended(path) for path in ledgers) or bool(spill.waiting()) or any(parts.glob("*.part"))
 
 
 def _ended(path: Path) -> bool:

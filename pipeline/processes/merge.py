@@ -59,7 +59,7 @@ def merged_summary(summaries: Sequence[Summary], seconds: float) -> Summary:
     """The run's end from that of each process; `seconds` are the whole run's. Job and ledger are the first one's."""
     return replace(
         summaries[0],
-        run=", ".join(each.run for each in summaries if each.run is not None),
+        run=", ".join(each.run for each in summaries if each.run is not None) or None,
         exit=int(min((Exit(each.exit) for each in summaries), key=RANK.index)),
         tasks=_sum(each.tasks for each in summaries),
         attempts=_sum(each.attempts for each in summaries),

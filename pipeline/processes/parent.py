@@ -14,10 +14,13 @@ from anyio import to_thread
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pipeline.errors import JobError, LockedError, Problem, RebuyError, RetouchError
-from pipeline.ledger.replay import ledger_path
+from pipeline.errors import JobError, LockedError, Problem, RebuyError, RetouchError, StorageError
+from pipeline.ledger.lock import FolderLock
+from pipeline.ledger.usage import Cost
 from pipeline.manifest.job import Job
 from pipeline.manifest.override import override
+from pipeline.outcome import Outcome
+from pipeline.outputs.folder import OutputFolder
 from pipeline.processes import child
 from pipeline.processes.child import Ended, Verdict, Work
 from pipeline.processes.leftovers import any_left
@@ -28,11 +31,11 @@ from pipeline.run.api import UVLOOP
 from pipeline.run.exits import Exit
 from pipeline.run.flags import Flags, check_flags
 from pipeline.run.folders import spill_of
-from pipeline.run.lanes import keys_of
+from pipeline.run.lanes import check_ways, keys_of
 from pipeline.run.perform import prepared_for
 from pipeline.run.progress import Snapshot, View
 from pipeline.run.share import Weight
-from pipeline.run.signals import stop_of
+from pipeline.run.signals import stop_of, told
 from pipeline.run.summary import Summary, Tally, summarise
 from pipeline.run.surveying import Looking
 from pipeline.tasks.expand import Prepared
@@ -46,7 +49,8 @@ _FIRST_OF: Final = (JobError, LockedError, RebuyError, RetouchError)
 
 
 class Child(Struct, eq=False):
-    """A process as its parent knows it: what it told last, its `weight`, and its last word, `ended`."""
+    """A process as its parent knows it: what it told last, its `weight`, and its last word, `ended`; where that is
+    wanting, how it was `lost`."""
 
     name: str
     pid: int
@@ -56,6 +60,7 @@ class Child(Struct, eq=False):
     weight: Weight | None = None
     ended: Ended | None = None
     gone: bool = False
+    lost: str | None = None
 
 
 def run_in_processes(job: Job, flags: Flags, count: int, *, view: View) -> Summary:
@@ -70,27 +75,35 @@ def run_in_processes(job: Job, flags: Flags, count: int, *, view: View) -> Summa
     if flags.concurrency is not None:
         job = override(job, {"limits.concurrency": flags.concurrency})
     keys_of(job)  # what the processes tell is shown here, without a key
-    if (most := most_processes(job)) < count:
-        view.note(f"{most} processes instead of {count}: each needs a request in flight")
-        count = most
+    check_ways(job)
+    count = _count(job, count, view)
     try:
         prepared = prepared_for(job, flags, time.time(), view.note)
-        heard = _tidied(job, flags, count, view)
-        children = [] if heard else _watched(_works(job, flags, count, prepared), view, heard)
+        count = max(1, min(count, prepared.items))
+        with OutputFolder(job.output) as folder, FolderLock(folder.root):
+            heard = _tidied(job, flags, view)
+            children = [] if heard else _watched(_works(job, flags, count, prepared), view, heard)
     finally:
         view.close()
     seconds = time.monotonic() - began
     if not children:
-        return _stopped(job, prepared, heard[0], seconds)
+        return _stopped(job, flags, prepared, heard[0], seconds)
     ledger = job.output / f"ledger-*-of-{count}.jsonl"
     return replace(_summed_up(children, seconds), job=job.manifest.name, ledger=str(ledger))
 
 
-def _tidied(job: Job, flags: Flags, count: int, view: View) -> list[signal.Signals]:
-    """Bring in order what no share would, in a process of its own; the signals that came meanwhile."""
+def _count(job: Job, wanted: int, view: View) -> int:
+    most = most_processes(job)
+    if most < wanted:
+        some = f"{most} process{'es' * (most > 1)}"
+        view.note(f"{some} instead of {wanted}: each needs a request in flight, and a limit of concurrency is {most}")
+    return min(most, wanted)
+
+
+def _tidied(job: Job, flags: Flags, view: View) -> list[signal.Signals]:
+    """Bring in order what earlier runs left, in a process of its own; the signals that came meanwhile."""
     heard: list[signal.Signals] = []
-    own = {ledger_path(job.output, (at, count)).name for at in range(1, count + 1)}
-    if any_left(job.output, spill_of(job), own):
+    if any_left(job.output, spill_of(job)):
         _summed_up(_watched([child.tidying(job, flags)], view, heard), 0.0)
     return heard
 
@@ -104,10 +117,10 @@ def _works(job: Job, flags: Flags, count: int, prepared: Prepared) -> list[Work]
     ]
 
 
-def _stopped(job: Job, prepared: Prepared, number: signal.Signals, seconds: float) -> Summary:
+def _stopped(job: Job, flags: Flags, prepared: Prepared, number: signal.Signals, seconds: float) -> Summary:
     """The summary of a run that was stopped before it sent anything."""
     tally = Tally()
-    tally.tasks["pending"] = prepared.total
+    tally.tasks["pending"] = prepared.count(Selection(only=flags.only, sample=flags.sample))
     return summarise(tally, job=job.manifest.name, run=None, exit_code=stop_of(number), seconds=seconds, ledger=None)
 
 
@@ -132,33 +145,47 @@ def _check(flags: Flags, count: int) -> None:
 
 def _watched(works: Sequence[Work], view: View, heard: list[signal.Signals]) -> list[Child]:
     """The processes that do the works, watched until the last has ended; `heard` gets the signals that came."""
-    children = _started(works)
-    anyio.run(_watch, children, view, heard, backend_options={"use_uvloop": UVLOOP})
-    for each in children:
-        os.close(each.say)
-        os.close(each.hear)
+    children: list[Child] = []
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who starts a run may have had it ignored: no end would be told
+    try:
+        _start(works, children)
+        anyio.run(_watch, children, view, heard, backend_options={"use_uvloop": UVLOOP})
+    finally:
+        for each in children:
+            os.close(each.say)
+            os.close(each.hear)
+        for each in children:
+            if not each.gone:
+                os.waitpid(each.pid, 0)  # it ends what it has in flight, and holds the folder until then
     return children
 
 
-def _started(works: Sequence[Work]) -> list[Child]:
-    children: list[Child] = []
+def _start(works: Sequence[Work], children: list[Child]) -> None:
+    """Fork a process for each work; `children` gets those that were begun. Raises StorageError where one cannot be."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()  # else each process would have what is in the buffer
     for at, work in enumerate(works, start=1):
-        (heard, say), (hear, told) = os.pipe(), os.pipe()
-        pid = os.fork()
+        # Until the child ignores them, and the parent passes them on, signals wait.
+        signal.pthread_sigmask(signal.SIG_BLOCK, child.IGNORED)
+        try:
+            (heard, say), (hear, tell) = os.pipe(), os.pipe()
+            pid = os.fork()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, child.IGNORED)
+            what = f"process {at} of {len(works)} cannot be started: {error.strerror}"
+            raise StorageError(f"{what}; ask for fewer, or for a higher limit (ulimit -u, ulimit -n)") from error
         if not pid:
-            child.become(work, heard, told, [say, hear, *(fd for each in children for fd in (each.say, each.hear))])
+            child.become(work, heard, tell, [say, hear, *(fd for each in children for fd in (each.say, each.hear))])
         os.close(heard)
-        os.close(told)
+        os.close(tell)
         children.append(Child(f"process {at} of {len(works)}", pid, say, hear))
-    return children
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, child.IGNORED)
 
 
 async def _watch(children: list[Child], view: View, heard: list[signal.Signals]) -> None:
     async with anyio.create_task_group() as around:
-        around.start_soon(_pass_signals_on, children, heard)
+        around.start_soon(_pass_signals_on, children, view, heard)
         around.start_soon(_show, children, view)
         async with anyio.create_task_group() as hearing:
             for each in children:
@@ -180,8 +207,13 @@ async def _hear(own: Child, children: list[Child], view: View) -> None:
             own.moment = message
     own.gone = True
     _, status = await to_thread.run_sync(os.waitpid, own.pid, 0)
+    if own.ended is not None and own.ended.error is not None and own.weight is not None:
+        own.lost = str(own.ended.error)
+        view.note(f"{own.name}: {own.lost}")
     if own.ended is None:
-        view.note(f"{own.name} ended early ({_end(status)}); what it had in flight may have been billed. Run again")
+        own.lost = f"{own.name} ended early ({_end(status)})"
+        billed = "; what it had in flight may have been billed" * (own.weight is not None)
+        view.note(f"{own.lost}{billed}. Run again")
     if own.weight is None:
         _let_begin(children)
 
@@ -202,7 +234,7 @@ def _let_begin(children: list[Child]) -> None:
             send(each.say, verdict)
 
 
-async def _pass_signals_on(children: list[Child], heard: list[signal.Signals]) -> None:
+async def _pass_signals_on(children: list[Child], view: View, heard: list[signal.Signals]) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async for number in signals:
             if number == signal.SIGHUP:
@@ -213,6 +245,8 @@ async def _pass_signals_on(children: list[Child], heard: list[signal.Signals]) -
                     send(each.say, number)
             if len(heard) > 2:
                 os._exit(int(stop_of(number)))
+            moments = (each.moment for each in children if not each.gone)
+            view.note(told(len(heard), sum(each.in_flight for each in moments if isinstance(each, Snapshot))))
 
 
 async def _show(children: list[Child], view: View) -> None:
@@ -225,7 +259,15 @@ async def _show(children: list[Child], view: View) -> None:
 
 def _summed_up(children: Sequence[Child], seconds: float) -> Summary:
     """The run's summary. Raises the error that kept it from beginning."""
-    errors = [each.ended.error for each in children if each.ended is not None and each.ended.error is not None]
+    began = any(each.ended is not None and each.ended.summary is not None for each in children)
+    errors = (
+        []
+        if began
+        else [each.ended.error for each in children if each.ended is not None and each.ended.error is not None]
+    )
+    problems = [problem for error in errors if isinstance(error, JobError) for problem in error.problems]
+    if problems:
+        raise JobError(problems)
     if errors:
         raise min(errors, key=lambda error: next(at for at, kind in enumerate(_FIRST_OF) if isinstance(error, kind)))
     summaries = [
@@ -236,11 +278,12 @@ def _summed_up(children: Sequence[Child], seconds: float) -> Summary:
 
 
 def _of_lost(lost: Child) -> Summary:
-    """The summary of a process that ended without one, as far as it told."""
-    tally = Tally()
-    if isinstance(lost.moment, Snapshot):
-        tally.tasks.update(lost.moment.ends)
-        tally.tasks["pending"] += lost.moment.total - lost.moment.finished
-        tally.images = lost.moment.images
-    error = f"{lost.name} ended early"
-    return summarise(tally, job=None, run=None, exit_code=Exit.BUG, seconds=0.0, ledger=None, error=error)
+    """The summary of a process that ended without one, as far as it told; of one that never began, of nothing."""
+    tally, now = Tally(), lost.moment
+    if isinstance(now, Snapshot):
+        tally.tasks.update(now.ends)
+        tally.tasks["pending"] += now.total - now.finished
+        tally.images, tally.cost = now.images, Cost(now.confirmed, now.possible)
+        tally.attempts[Outcome.SUCCEEDED] = now.images
+        tally.usage["total_tokens"] = now.tokens
+    return summarise(tally, job=None, run=None, exit_code=Exit.BUG, seconds=0.0, ledger=None, error=lost.lost)

@@ -75,7 +75,8 @@ async def perform(
         halt = Halt(view.note)
 
         async def whole() -> Summary:
-            async with open_run(job, flags, halt, chance, keys, started) as opened:
+            within = share is not None
+            async with open_run(job, flags, halt, chance, keys, started, within=within) as opened:
                 return await _performed(
                     opened, prepared, flags, view, measured, on_end, started, share, signals=signals
                 )
@@ -97,10 +98,11 @@ def the_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def tidy(job: Job, flags: Flags, view: View) -> Summary:
-    """Finish what killed runs left in any ledger, and send nothing; `flags` are of no shard. Raises as `perform`."""
+    """Finish what killed runs left in any ledger, and send nothing; for a process of several, of which it is none's
+    shard. Raises as `perform`."""
     chance = real_chance()
     started = chance.clock()
-    async with open_run(job, flags, Halt(view.note), chance, keys_of(job), started) as opened:
+    async with open_run(job, flags, Halt(view.note), chance, keys_of(job), started, within=True) as opened:
         return await _finish(opened.context, flags, started)
 
 

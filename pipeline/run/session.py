@@ -82,9 +82,9 @@ def shard_suffix(shard: tuple[int, int] | None) -> str:
 
 @asynccontextmanager
 async def open_run(
-    job: Job, flags: Flags, halt: Halt, chance: Chance, keys: Keys, started: float
+    job: Job, flags: Flags, halt: Halt, chance: Chance, keys: Keys, started: float, *, within: bool = False
 ) -> AsyncIterator[Opened]:
-    """Lock the output folder, bring it in order and open the way to the endpoint.
+    """Lock the output folder, bring it in order and open the way to the endpoint; `within`: see `FolderLock`.
 
     Raises JobError, LockedError or StorageError; nothing was sent then.
     """
@@ -93,7 +93,7 @@ async def open_run(
         slots = slots_for(job.manifest.limits.concurrency, halt.note)
         lanes = lanes_of(job, keys, slots, halt, chance)
         folder = stack.enter_context(await to_thread.run_sync(OutputFolder, job.output))
-        stack.enter_context(FolderLock(folder.root, flags.shard))
+        stack.enter_context(FolderLock(folder.root, flags.shard, within=within))
         with storage_errors(f"read the ledgers in {folder.root}"):
             state, ledgers, recalled = await to_thread.run_sync(_replayed, job, folder, flags.shard)
         stack.callback(ledgers.close)

@@ -30,14 +30,20 @@ def obey(context: Context, number: signal.Signals, heard: int, patience: TaskGro
     """Do what the `heard`th signal asks; after the first, `limits.drain` is how long the user has patience."""
     reason = stop_of(number)
     if heard == 1:
-        flying = context.gauge.in_flight
-        context.halt.drain(reason, f"stopping: {flying} requests in flight may finish; once more cancels them")
+        context.halt.drain(reason, told(heard, context.gauge.in_flight))
         patience.start_soon(_cancel_later, context)
     elif heard == 2:
-        context.halt.note("cancelling what is in flight; it may be billed all the same. Once more exits at once")
+        context.halt.note(told(heard, context.gauge.in_flight))
         context.halt.cancel()
     else:
         os._exit(int(reason))
+
+
+def told(heard: int, in_flight: int) -> str:
+    """What the user is told at the `heard`th signal, of so many requests in flight."""
+    if heard == 1:
+        return f"stopping: {in_flight} requests in flight may finish; once more cancels them"
+    return "cancelling what is in flight; it may be billed all the same. Once more exits at once"
 
 
 def stop_of(number: signal.Signals) -> Exit:

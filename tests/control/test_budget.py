@@ -167,7 +167,7 @@ def test_a_refusal_takes_nothing() -> None:
         ),
         (
             Refusal(Cap.COST, d("2.5"), d("2.5"), d(0), d("0.1"), sharers=4),
-            "this shard's part (of 4) of budget.max_cost: 2.50 of 2.50 US$ are spent or on their way, and the next "
+            "one of 4 parts of budget.max_cost: 2.50 of 2.50 US$ are spent or on their way, and the next "
             "request may cost up to 0.10; raise it to go on with the rest",
         ),
     ],

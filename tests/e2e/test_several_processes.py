@@ -138,7 +138,10 @@ def stuck(many: Stage, endpoint: Endpoint) -> Iterator[tuple[Stage, Running]]:
     endpoint.show("hang=1")
     with many.running("--processes", "2") as run:
         endpoint.seen(8)
+        children = children_of(run)
         yield many, run
+        for pid in filter(alive, children):
+            os.kill(pid, SIGKILL)
 
 
 def finish(stage: Stage, endpoint: Endpoint, lost: int = 8) -> None:
@@ -171,7 +174,7 @@ def test_two_signals_cancel_all(stuck: tuple[Stage, Running], endpoint: Endpoint
     """Eight attempts are in doubt, and told so."""
     stage, run = stuck
     run.send(SIGINT)
-    run.says("process 2 of 2: stopping")
+    run.says("once more cancels them")
     run.send(SIGINT)
     assert run.finish().ended(130)["attempts"]["in_doubt"] == 8
     assert [line["code"] for line in settled(stage.ledger())] == ["cancelled"] * 8
@@ -183,7 +186,7 @@ def test_three_signals_end_all_at_once(stuck: tuple[Stage, Running], endpoint: E
     stage, run = stuck
     children = children_of(run)
     run.send(SIGINT)
-    run.says("process 2 of 2: stopping")
+    run.says("once more cancels them")
     run.send(SIGINT, SIGINT)
     assert run.finish().code == 130
     wait_for(lambda: not any(map(alive, children)), "the children to end")
@@ -237,6 +240,39 @@ def test_what_a_killed_run_in_one_process_left_is_brought_in_order_first(many: S
     tasks = many.run("--processes", "2").ended(9)["tasks"]
     assert (tasks["held"], tasks["done"]) == (8, TASKS - 8)
     assert endpoint.bill.requests == TASKS
+
+
+def test_what_a_killed_run_left_is_brought_in_order_though_shares_are_others_now(
+    many: Stage, endpoint: Endpoint
+) -> None:
+    """A photo that comes first moves all others to other processes: what was held is held, and nothing bought twice."""
+    many.job["retries"] = {"in_doubt": "hold"}
+    endpoint.show("hang=1")
+    with many.write().running("--processes", "2") as run:
+        endpoint.seen(8)
+        children = children_of(run)
+        for pid in children:
+            os.kill(pid, SIGKILL)
+        run.finish().ended(1)
+    wait_for(lambda: endpoint.bill.in_flight == 0, "the server to notice")
+    endpoint.show("")
+    (many.folder / "photos/!.png").write_bytes(photo(999))
+    tasks = many.run("--processes", "2").ended(9)["tasks"]
+    assert (tasks["held"], tasks["done"]) == (8, TASKS + 2 - 8)
+    assert endpoint.bill.requests == TASKS + 2
+    assert many.open_attempts() == 0
+
+
+@pytest.mark.parametrize("other", [["--processes", "3"], ["--shard", "1/4"], []])
+def test_no_other_run_is_let_in_beside_several_processes(
+    stuck: tuple[Stage, Running], endpoint: Endpoint, other: list[str]
+) -> None:
+    """Of whatever kind it is: exit 8 before any request."""
+    stage, _ = stuck
+    refused = stage.run(*other)
+    refused.ended(8)
+    assert "is held by" in refused.stderr
+    assert endpoint.bill.requests == 8
 
 
 def test_a_key_that_is_missing_is_told_once(many: Stage, endpoint: Endpoint) -> None:
