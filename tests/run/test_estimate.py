@@ -295,7 +295,7 @@ async def test_the_estimate_of_a_ready_job_holds_the_sandbox_s_bill(jobs: Path, 
         summary = await arun(job, sandbox=False)
         bill = server.bill
     assert (summary.exit, bill.billed) == (0, before.requests)
-    price = offers_of(job)[0].price("gpt-image-1.5")
+    price = offers_of(job)[0].price("gpt-image-2")
     cost = cost_of(usage_json(bill.usage), price)
     assert before.estimate.low is not None
     assert before.estimate.high is not None
