@@ -61,7 +61,7 @@ POINTS: dict[str, dict[tuple[str, str], tuple[int, ...]]] = {
     "first run without hard links": {("rename", ""): (1, 2)},
     "one of two shards": {
         ("write", LOOP): (5,),
-        ("fsync", "parts"): (2,),
+        ("fsync", "parts"): (1,),
         ("link", "parts"): (1,),
     },
 }
