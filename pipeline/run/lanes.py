@@ -101,8 +101,9 @@ def limits_of(job: Job, endpoint: Endpoint) -> EndpointLimits:
     if isinstance(endpoint, NamedEndpoint):
         return endpoint.limits
     limits = job.manifest.limits
-    return EndpointLimits(
-        requests_per_minute=limits.requests_per_minute,
-        images_per_minute=limits.images_per_minute,
-        tokens_per_minute=limits.tokens_per_minute,
-    )
+    rates = {
+        "requests_per_minute": limits.requests_per_minute,
+        "images_per_minute": limits.images_per_minute,
+        "tokens_per_minute": limits.tokens_per_minute,
+    }
+    return EndpointLimits().model_copy(update=rates)  # as they are: a process's part need not be a whole number

@@ -132,6 +132,18 @@ def test_a_cap_on_money_holds_over_all(many: Stage, endpoint: Endpoint) -> None:
     assert tasks["pending"] == TASKS - tasks["done"]
 
 
+@pytest.mark.parametrize("count", ["2", "7"])
+def test_a_rate_that_does_not_come_out_even_is_shared_all_the_same(many: Stage, endpoint: Endpoint, count: str) -> None:
+    """Each of the job's three rates, whose parts are no whole numbers."""
+    many.job["limits"] |= {
+        "requests_per_minute": 6001,
+        "images_per_minute": 6001,
+        "tokens_per_minute": 100_000_001,
+    }
+    assert many.write().run("--processes", count).ended(0)["tasks"]["done"] == TASKS
+    assert endpoint.bill.requests == TASKS
+
+
 @pytest.fixture
 def stuck(many: Stage, endpoint: Endpoint) -> Iterator[tuple[Stage, Running]]:
     """The job in two processes, with eight requests in flight that nobody answers."""
