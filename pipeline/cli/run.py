@@ -65,11 +65,10 @@ def command(
     from pipeline.cli.process import settle
     from pipeline.cli.progress import view_for
     from pipeline.cli.records import print_records
-    from pipeline.cli.terminal import print_json, say
+    from pipeline.cli.terminal import print_json
     from pipeline.run.api import load, run_with
     from pipeline.run.flags import Flags, parse_cost, parse_retry
     from pipeline.run.summary import as_json as plain
-    from pipeline.run.summary import sentence
 
     print_records(verbose=verbose)
     flags = Flags(
@@ -90,16 +89,24 @@ def command(
         from pipeline.processes.parent import run_in_processes
 
         summary = run_in_processes(loaded, flags, processes, view=view)
-    for line in failure_lines(summary, job, sandbox=flags.sandbox):
+    tell(summary, failure_lines(summary, job, sandbox=flags.sandbox), quiet=quiet)
+    if as_json:
+        print_json(plain(summary))
+    return summary.exit
+
+
+def tell(summary: Summary, failures: list[str], *, quiet: bool) -> None:
+    """What a run came to, on stderr."""
+    from pipeline.cli.terminal import say
+    from pipeline.run.summary import sentence
+
+    for line in failures:
         say(line)
     if not quiet and summary.ledger is not None:
         say(f"results: {shown(Path(summary.ledger).parent)}")
     say(sentence(summary))
     if summary.error is not None and os.environ.get("RETOUCH_DEBUG"):
         say(summary.error)
-    if as_json:
-        print_json(plain(summary))
-    return summary.exit
 
 
 def shown(path: Path) -> Path:

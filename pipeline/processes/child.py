@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pipeline.errors import RetouchError
+from pipeline.ledger.state import State
 from pipeline.manifest.job import Job
 from pipeline.processes.pipes import messages, send
 from pipeline.run.api import UVLOOP
@@ -40,11 +41,18 @@ class Verdict(Struct, frozen=True):
     together: Weight | None
 
 
+class Stop(Struct, frozen=True):
+    """What the parent says where all processes together came to a reason to stop, of which it told the user."""
+
+    reason: Exit
+
+
 class Ended(Struct, frozen=True):
-    """The last message of a process: its summary, or why there is none."""
+    """The last message of a process: its summary, or why there is none; whether it gave others' names away."""
 
     summary: Summary | None
     error: RetouchError | None = None
+    renamed: bool = False
 
 
 Work = Callable[["Parent"], Awaitable[Summary]]
@@ -61,6 +69,13 @@ class Parent:
         self._verdict = anyio.Event()
         self._together: Weight | None = None
         self._silent = False
+        self._state: State | None = None
+        self._renamed = 0
+
+    @property
+    def renamed(self) -> bool:
+        """Whether this run gave a name that was another result's."""
+        return self._state is not None and self._state.renamed > self._renamed
 
     def update(self, moment: Moment) -> None:
         """Tell how far it is, unless the parent has not read the last of it."""
@@ -84,12 +99,15 @@ class Parent:
 
     async def listen(self, context: Context) -> None:
         """Obey until cancelled."""
+        self._state, self._renamed = context.state, context.state.renamed
         async with anyio.create_task_group() as patience:
             heard = 0
             async for message in messages(self._heard):
                 if isinstance(message, Verdict):
                     self._together = message.together
                     self._verdict.set()
+                elif isinstance(message, Stop):
+                    context.halt.drain(message.reason, None)
                 else:
                     heard += 1
                     self._silent = True
@@ -131,7 +149,8 @@ def become(work: Work, heard: int, told: int, others: Iterable[int]) -> NoReturn
 
 def _ended(work: Work, parent: Parent) -> Ended:
     try:
-        return Ended(anyio.run(work, parent, backend_options={"use_uvloop": UVLOOP}))
+        summary = anyio.run(work, parent, backend_options={"use_uvloop": UVLOOP})
+        return Ended(summary, renamed=parent.renamed)
     except StoodDownError:
         return Ended(None)
     except RetouchError as error:

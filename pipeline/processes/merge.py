@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -14,6 +15,12 @@ from pipeline.run.exits import RANK, Exit
 from pipeline.run.progress import LaneNow, Snapshot
 from pipeline.run.summary import FAILURES_SHOWN, Summary
 from pipeline.run.surveying import Looking
+
+_ADDED: Final = (
+    *("total", "finished", "failed", "images", "in_flight", "waiting", "tokens", "sent_now"),
+    *("failed_now", "in_doubt", "settled"),
+)
+"""Fields of a moment of which all processes' are added up."""
 
 
 def merged(moments: Sequence[Snapshot | Looking]) -> Snapshot | Looking:
@@ -26,10 +33,7 @@ def merged(moments: Sequence[Snapshot | Looking]) -> Snapshot | Looking:
 
 
 def _merged(moments: Sequence[Snapshot]) -> Snapshot:
-    counts = {
-        name: sum(getattr(each, name) for each in moments)
-        for name in ("total", "finished", "failed", "images", "in_flight", "waiting", "tokens", "sent_now")
-    }
+    counts = {name: sum(getattr(each, name) for each in moments) for name in _ADDED}
     return Snapshot(
         **counts,
         seconds=max(each.seconds for each in moments),
@@ -55,21 +59,33 @@ def _lanes(moments: Sequence[Snapshot]) -> tuple[LaneNow, ...]:
     )
 
 
-def merged_summary(summaries: Sequence[Summary], seconds: float) -> Summary:
-    """The run's end from that of each process; `seconds` are the whole run's. Job and ledger are the first one's."""
+def merged_summary(summaries: Sequence[Summary]) -> Summary:
+    """The run's end from that of each process. Job, ledger and seconds are the first one's."""
     return replace(
         summaries[0],
         run=", ".join(each.run for each in summaries if each.run is not None) or None,
-        exit=int(min((Exit(each.exit) for each in summaries), key=RANK.index)),
+        exit=int(worst(each.exit for each in summaries)),
         tasks=_sum(each.tasks for each in summaries),
         attempts=_sum(each.attempts for each in summaries),
         images=sum(each.images for each in summaries),
         usage=_sum(each.usage for each in summaries),
         cost=Cost(_money(each.cost.confirmed for each in summaries), _money(each.cost.possible for each in summaries)),
-        seconds=round(seconds, 3),
         failures=tuple(failure for each in summaries for failure in each.failures)[:FAILURES_SHOWN],
         error=next((each.error for each in summaries if each.error is not None), None),
     )
+
+
+def followed(first: Summary, then: Summary) -> Summary:
+    """A run's end where its processes looked at all tasks again: what the first look ended, the second one skipped."""
+    both = merged_summary([first, then])
+    ended = {end: both.tasks[end] for end in ("done", "reused")}
+    skipped = then.tasks["skipped"] - first.tasks["done"] - first.tasks["reused"]
+    return replace(both, tasks=then.tasks | ended | {"skipped": skipped})
+
+
+def worst(exits: Iterable[int]) -> Exit:
+    """Of several ends the one that counts."""
+    return min(map(Exit, exits), key=RANK.index)
 
 
 def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -37,7 +37,7 @@ from pipeline.run.retrying import attempts
 from pipeline.run.reuse import reuse
 from pipeline.run.summary import Failure as TaskFailure
 from pipeline.run.survey import WARNINGS, Survey
-from pipeline.run.watch import doubt_words
+from pipeline.run.watch import doubt_words, failure_words
 from pipeline.run.workers import Workers
 from pipeline.tasks.task import Task
 from pipeline.threads import in_thread
@@ -83,7 +83,6 @@ class Engine:
         self._reader = CapacityLimiter(1)
         self._leaders: dict[str, anyio.Event | None] = {}
         self._doubts: list[float] = []
-        self._failed = 0
         self._edited = 0
         self._listed = True
         self._drained_at: float | None = None
@@ -269,13 +268,13 @@ class Engine:
 
     def _judge_failures(self, end: End) -> None:
         """Stop where too many of the tasks that this run sent failed."""
-        self._failed += end.word == "failed"
-        halt, done = self._context.halt, self._context.tally.tasks["done"] + (end.word == "done")
-        if not halt.draining and too_many_failures(self._failed, done, self._context.job.manifest.stop_on.failures):
+        halt, tally = self._context.halt, self._context.tally
+        tally.failed_now += end.word == "failed"
+        failed, done = tally.failed_now, tally.tasks["done"] + (end.word == "done")
+        if not halt.draining and too_many_failures(failed, done, self._context.job.manifest.stop_on.failures):
             halt.drain(
                 Exit.TOO_MANY,
-                f"{self._failed} of {self._failed + done} finished tasks failed (last: {end.task.id}: {end.code}), "
-                "more than stop_on.failures allows; `retouch status JOB --failed` lists them",
+                failure_words(failed, done, f" (last: {end.task.id}: {end.code})"),
             )
 
 

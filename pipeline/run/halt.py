@@ -55,10 +55,10 @@ class Halt:
         """Whether no further attempt may start."""
         return self._draining.is_set()
 
-    def drain(self, reason: Exit, note: str) -> None:
-        """Start no further attempt; `note` tells the user why and what to do."""
+    def drain(self, reason: Exit, note: str | None) -> None:
+        """Start no further attempt; `note` tells the user why and what to do, None where somebody did."""
         self.remember(reason)
-        if reason not in self._told:
+        if note is not None and reason not in self._told:
             self._told.add(reason)
             self.note(note)
         self._drain()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from msgspec import Struct, field
 
+from pipeline.outcome import Outcome
 from pipeline.run.summary import money, spent_words
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Snapshot(Struct, frozen=True):
 
     `confirmed` and `possible` are this run's cost so far in US dollars, None where no price is known. `limit` is how
     many requests may be in flight now, `used_share` how much of the tightest rate limit was used in the last minute,
-    `ends` counts the finished tasks by how they ended.
+    `ends` counts the finished tasks by how they ended. `failed_now` of those that this run sent failed, `in_doubt` of
+    its `settled` attempts are in doubt.
     """
 
     unit: ClassVar[str] = "tasks"
@@ -79,6 +81,9 @@ class Snapshot(Struct, frozen=True):
     used_share: float | None = None
     lanes: tuple[LaneNow, ...] = ()
     ends: Mapping[str, int] = field(default_factory=dict)
+    failed_now: int = 0
+    in_doubt: int = 0
+    settled: int = 0
 
     @property
     def images_per_second(self) -> float:
@@ -164,6 +169,9 @@ def snapshot(context: Context, total: int, seconds: float) -> Snapshot:
         used_share=max((lane.used_share for lane in lanes if lane.used_share is not None), default=None),
         lanes=lanes,
         ends=dict(tasks),
+        failed_now=context.tally.failed_now,
+        in_doubt=context.tally.attempts[Outcome.IN_DOUBT],
+        settled=context.tally.attempts.total(),
     )
 
 

@@ -36,11 +36,12 @@ class Failure(Struct, frozen=True):
 class Tally(Struct):
     """Counts of a run: how its tasks ended (by the words of `TASK_ENDS`), its attempts, images and tokens.
 
-    `listeners` hear of each attempt that is settled.
+    `failed_now` are the tasks that this run sent and that failed. `listeners` hear of each attempt that is settled.
     """
 
     tasks: Counter[str] = field(default_factory=Counter)
     attempts: Counter[Outcome] = field(default_factory=Counter)
+    failed_now: int = 0
     images: int = 0
     usage: Counter[str] = field(default_factory=Counter)
     cost: Cost = field(default_factory=Cost)

@@ -101,6 +101,14 @@ def rejected_words(settled: Settled) -> str:
     return f"{settled.endpoint} answers {settled.status} {settled.code}{said}; {doing}, then run again"
 
 
+def failure_words(failed: int, done: int, last: str = "") -> str:
+    """Why a run of which too many tasks fail stops; `last` says how the last one did."""
+    return (
+        f"{failed} of {failed + done} finished tasks failed{last}, more than stop_on.failures allows; "
+        "`retouch status JOB --failed` lists them"
+    )
+
+
 def doubt_words(doubts: int, settled: int, cut: float | None) -> str:
     """Why a run with many attempts in doubt stops, with a hint where they were all cut at the same time."""
     words = (

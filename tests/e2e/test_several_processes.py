@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGTERM, Signals
 
 import pytest
 
-from tests.e2e.command import Running, wait_for
+from tests.e2e.command import Running, finished, wait_for
 from tests.e2e.endpoint import Endpoint
-from tests.e2e.stage import Stage, photo, settled
+from tests.e2e.stage import Stage, photo, settled, sum_of_usage
 
 TASKS = 48
 
@@ -144,6 +145,54 @@ def test_a_rate_that_does_not_come_out_even_is_shared_all_the_same(many: Stage, 
     assert endpoint.bill.requests == TASKS
 
 
+@pytest.mark.parametrize(
+    ("faults", "limit", "begin"),
+    [("truncate=1", "failures", 20), ("reset=1", "in_doubt", 50)],
+)
+def test_what_goes_wrong_is_counted_over_all_processes(
+    many: Stage, endpoint: Endpoint, faults: str, limit: str, begin: int
+) -> None:
+    """Each alone would go on until it has seen as many by itself: the run stops, told once, exit 10."""
+    many.job |= {"retries": {"max_attempts": 1}, "stop_on": {"failures": None, "in_doubt": None} | {limit: "20%"}}
+    endpoint.show(f"{faults},latency=0.5s")
+    done = many.photos(80).write().run("--processes", "8")
+    assert done.ended(10)["tasks"]["pending"] > 0
+    assert done.stderr.count(f"more than stop_on.{limit} allows") == 1
+    assert begin <= endpoint.bill.requests <= begin + 4 * 8
+
+
+def test_a_result_whose_name_another_process_gave_away_has_a_name_at_the_end(many: Stage, endpoint: Endpoint) -> None:
+    """As in one process: of a new picture that takes the name of a finished one, both are there, for one request."""
+
+    def rows(*names: str) -> None:
+        lines = "".join(f"r{at},photos/{at:03}.png,{name}\n" for at, name in enumerate(names))
+        (many.folder / "rows.csv").write_text(f"id,file,name\n{lines}")
+
+    rows("n0", "n1", "n2", "n3")
+    table = {"name": "rows", "table": "rows.csv", "key": "{{ row.id }}", "images": "{{ row.file }}"}
+    many.job |= {"image_sets": [table], "output": {"folder": "out", "path": "{{ row.name }}-{{ prompt }}-{{ index }}"}}
+    many.write().run("--processes", "2").ended(0)
+    rows("n1", "m1", "n2", "n3")
+    (many.folder / "photos/000.png").write_bytes(photo(200))
+    tasks = many.run("--processes", "2").ended(0)["tasks"]
+    assert (tasks["done"], tasks["reused"], tasks["skipped"], tasks["total"]) == (2, 2, 4, 8)
+    assert {"m1-white-1.png", "m1-night-1.png", "n1-white-1.png", "n1-night-1.png"} <= many.pictures().keys()
+    assert endpoint.bill.requests == 8 + 2
+    assert many.run("--processes", "2").ended(0)["tasks"]["skipped"] == 8
+
+
+def killed_in_flight(stage: Stage, endpoint: Endpoint) -> None:
+    """Two processes and their parent, killed with eight requests in flight that nobody answers."""
+    endpoint.show("hang=1")
+    with stage.running("--processes", "2") as run:
+        endpoint.seen(8)
+        for pid in (*children_of(run), run.process.pid):
+            os.kill(pid, SIGKILL)
+        run.process.wait()
+    wait_for(lambda: endpoint.bill.in_flight == 0, "the server to notice")
+    endpoint.show("")
+
+
 @pytest.fixture
 def stuck(many: Stage, endpoint: Endpoint) -> Iterator[tuple[Stage, Running]]:
     """The job in two processes, with eight requests in flight that nobody answers."""
@@ -223,7 +272,10 @@ def test_a_killed_process_costs_its_own_requests_alone(many: Stage, endpoint: En
     summary = ended.ended(1)
     assert "process 1 of 2 ended early (by signal 9)" in ended.stderr
     assert 10 < summary["tasks"]["done"] < TASKS
-    assert summary["tasks"]["done"] + summary["tasks"]["pending"] == TASKS
+    assert summary["tasks"]["done"] + summary["tasks"]["pending"] == summary["tasks"]["total"] == TASKS
+    ends = settled(many.ledger())
+    assert summary["attempts"]["succeeded"] == summary["images"] == len(ends)
+    assert summary["usage"] == sum_of_usage(ends)
     finish(many, endpoint, lost=4)
 
 
@@ -252,6 +304,74 @@ def test_what_a_killed_run_in_one_process_left_is_brought_in_order_first(many: S
     tasks = many.run("--processes", "2").ended(9)["tasks"]
     assert (tasks["held"], tasks["done"]) == (8, TASKS - 8)
     assert endpoint.bill.requests == TASKS
+
+
+def test_a_result_that_got_no_name_before_the_processes_began_ends_the_run_with_7(
+    many: Stage, endpoint: Endpoint
+) -> None:
+    """As in one process: it is told, stays, and is named for nothing once the name is free."""
+    endpoint.show("latency=1s")
+    with many.running() as run:
+        endpoint.seen(8)
+        (many.out / "photos").write_text("in the way")
+        run.finish().ended(7)
+    endpoint.show("")
+    refused = many.run("--processes", "2")
+    refused.ended(7)
+    assert "8 paid results could not be named" in refused.stderr
+    (many.out / "photos").unlink()
+    tasks = many.run("--processes", "2").ended(0)["tasks"]
+    assert (tasks["skipped"], tasks["done"], endpoint.bill.billed) == (8, TASKS - 8, TASKS)
+
+
+_TIDYING_IS_KILLED = """
+import os, signal
+from pipeline.processes import child
+
+async def killed(parent):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+child.tidying = lambda job, flags: killed
+from pipeline.cli import main
+main()
+"""
+
+
+def test_nothing_is_sent_where_what_was_left_could_not_be_brought_in_order(many: Stage, endpoint: Endpoint) -> None:
+    """The process that does it is killed: exit 1, and what is in doubt is not bought past its hold."""
+    many.job["retries"] = {"in_doubt": "hold"}
+    killed_in_flight(many.write(), endpoint)
+    command = [sys.executable, "-c", _TIDYING_IS_KILLED, "run", str(many.manifest), "--json", "--processes", "3"]
+    tasks = finished(command, many.folder, many.home).ended(1)["tasks"]
+    assert (tasks["pending"], endpoint.bill.requests) == (TASKS, 8)
+
+
+_ONE_FAILS_AFTER_THE_LOOK = """
+from pipeline.errors import StorageError
+from pipeline.run import perform
+
+looked = perform.surveyed
+
+async def surveyed(context, *rest):
+    found = await looked(context, *rest)
+    if context.run.endswith("-1of2"):
+        raise StorageError("the disk is full")
+    return found
+
+perform.surveyed = surveyed
+from pipeline.cli import main
+main()
+"""
+
+
+def test_what_the_others_bought_is_told_where_one_process_cannot_go_on(many: Stage, endpoint: Endpoint) -> None:
+    """Its disk is full once all may begin: exit 7 with why, and the other's requests and cost in the summary."""
+    command = [sys.executable, "-c", _ONE_FAILS_AFTER_THE_LOOK, "run", str(many.manifest), "--json", "--processes", "2"]
+    ended = finished(command, many.folder, many.home)
+    summary = ended.ended(7)
+    assert "process 1 of 2: the disk is full" in ended.stderr
+    assert summary["attempts"]["succeeded"] == endpoint.bill.billed == TASKS // 2
+    assert summary["usage"]["total_tokens"] == endpoint.bill.usage.total_tokens
 
 
 def test_what_a_killed_run_left_is_brought_in_order_though_shares_are_others_now(
