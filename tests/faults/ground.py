@@ -45,7 +45,6 @@ class Ground:
     scene: Scene
     trial: Trial
     saved: Saved = field(init=False)
-    calls: list[Stroke] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.trial.watch.shards = self.scene.shards
@@ -80,11 +79,9 @@ class Ground:
         """
         numbers: list[int] = []
         for _ in range(TRACES):
-            self.calls = self.calls or strikeable(self.trace())
-            numbers = [one.number for one in self.calls if (one.call, one.about) == (call, about)]
+            numbers = [one.number for one in strikeable(self.trace()) if (one.call, one.about) == (call, about)]
             if numbers:
                 break
-            self.calls = []
         return [Point(call, number) for number in reversed(numbers[: numbers.index(numbers[which]) + 1])]
 
 
